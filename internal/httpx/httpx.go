@@ -1,0 +1,147 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package httpx is the one door through which the operator talks to the internet. It bounds time, sizes and connections,
+// refuses to dial private addresses, follows no redirect, keeps no cookie, and retries nothing.
+package httpx
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+const (
+	// MaxBodyBytes is how much of a reply's body is read.
+	MaxBodyBytes = 1 << 20
+	// MaxHeaderBytes is how much of a reply's header is read.
+	MaxHeaderBytes = 64 << 10
+
+	dialTimeout = 5 * time.Second
+	pingAfter   = 15 * time.Second
+	idleTimeout = 90 * time.Second
+)
+
+// ErrBodyTooLarge is a reply whose body has more than MaxBodyBytes.
+var ErrBodyTooLarge = errors.New("the reply is larger than 1 MiB")
+
+// UserAgent is sent with every request; main sets its version.
+var UserAgent = "payment-session-operator"
+
+// Options of a Client.
+type Options struct {
+	// AllowPrivate permits plain http and dialling loopback, private and reserved addresses, for tests and demos.
+	AllowPrivate bool
+	// MaxConnections to a host, and how many of them are kept for reuse.
+	MaxConnections int
+	// Timeout of a whole call, from the first byte sent to the last byte read.
+	Timeout time.Duration
+}
+
+// Client makes the calls of one account. It is safe for concurrent use.
+type Client struct {
+	options   Options
+	transport *http.Transport
+}
+
+// Reply is a whole reply.
+type Reply struct {
+	// Code is the HTTP status.
+	Code int
+	// Header of the reply.
+	Header http.Header
+	// Body has at most MaxBodyBytes.
+	Body []byte
+}
+
+// New makes a client. Close it when its account goes.
+func New(options Options) *Client {
+	proxies := httpproxy.FromEnvironment()
+	proxyFor := proxies.ProxyFunc()
+	guard := &dialGuard{allowPrivate: options.AllowPrivate, proxies: proxyAddresses(proxies)}
+	return &Client{options: options, transport: &http.Transport{
+		DialContext: guard.dial,
+		Proxy: func(request *http.Request) (*url.URL, error) {
+			proxy, err := proxyFor(request.URL)
+			if proxy == nil || err != nil {
+				return nil, err
+			}
+			// The dial will see the proxy's address only, so that the target has to be looked at here.
+			return proxy, guard.checkHost(request.Context(), request.URL.Hostname())
+		},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  options.Timeout,
+		MaxResponseHeaderBytes: MaxHeaderBytes,
+		MaxConnsPerHost:        options.MaxConnections,
+		MaxIdleConnsPerHost:    options.MaxConnections,
+		IdleConnTimeout:        idleTimeout,
+		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
+	}}
+}
+
+// Close drops the connections that are kept for reuse.
+func (c *Client) Close() {
+	c.transport.CloseIdleConnections()
+}
+
+// Do makes one call. Redirects are replies like any other. An error never holds the URL, whose query may be a credential:
+// the transport is used without http.Client, which would wrap every error in a *url.Error.
+func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) {
+	if request.URL.Scheme != "https" && !c.options.AllowPrivate {
+		return nil, fmt.Errorf("refusing to send credentials over %s: only https is allowed", request.URL.Scheme)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	request = request.WithContext(ctx)
+	request.Header.Set("User-Agent", UserAgent)
+	response, err := c.transport.RoundTrip(request)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	// One byte more than allowed tells a body of just the limit from one that goes on.
+	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBodyBytes+1))
+	if err != nil {
+		return nil, explain(err)
+	}
+	if len(body) > MaxBodyBytes {
+		return nil, ErrBodyTooLarge
+	}
+	return &Reply{Code: response.StatusCode, Header: response.Header, Body: body}, nil
+}
+
+// explain turns a transport's error into one that is stable from try to try: no ports, no addresses of this side.
+func explain(err error) error {
+	var dns *net.DNSError
+	var timeout net.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("no reply within the timeout: %w", context.DeadlineExceeded)
+	case errors.Is(err, errPrivateAddress):
+		return errPrivateAddress
+	case errors.As(err, &dns):
+		return errors.New("the host name does not resolve")
+	case errors.As(err, &certificate):
+		return errors.New("the server's certificate is not trusted")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "connection reset"):
+		return errors.New("the connection was closed before the reply was complete")
+	case strings.Contains(err.Error(), "connection refused"):
+		return errors.New("the connection was refused")
+	case strings.Contains(err.Error(), "server response headers exceeded"):
+		return errors.New("the reply's header is larger than 64 KiB")
+	default:
+		return errors.New("the connection failed")
+	}
+}

@@ -1,0 +1,151 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Forever is a Fault's Times without an end.
+const Forever = -1
+
+// Fault is something that goes wrong with a call about one object.
+type Fault struct {
+	// Operation that it strikes; empty for both.
+	Operation string `json:"operation,omitempty"`
+	// Times that it strikes: 0 is once, Forever is always.
+	Times int `json:"times,omitempty"`
+	// Effect lets the call have its effect before the fault takes its reply.
+	Effect bool `json:"effect,omitempty"`
+
+	// Drop cuts the connection instead of replying.
+	Drop bool `json:"drop,omitempty"`
+	// Hang never replies.
+	Hang bool `json:"hang,omitempty"`
+	// Huge replies with 2 MiB.
+	Huge bool `json:"huge,omitempty"`
+	// Reply is given in place of the right one.
+	Reply `json:",inline"`
+}
+
+// Reply of a provider.
+type Reply struct {
+	Code int `json:"code,omitempty"`
+	// Body is sent as it is if it is a string, else as JSON; nil is no body.
+	Body any `json:"body,omitempty"`
+	// Header fields beside Content-Type.
+	Header map[string]string `json:"header,omitempty"`
+}
+
+// Script makes calls about one object go wrong, in the order given.
+func (s *Simulator) Script(provider, id string, faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[key{provider, id}] = append(s.faults[key{provider, id}], faults...)
+}
+
+// next takes the fault that strikes now, if there is one.
+func (s *Simulator) next(at key, operation string) *Fault {
+	for i := range s.faults[at] {
+		fault := s.faults[at][i]
+		if fault.Operation != "" && fault.Operation != operation {
+			continue
+		}
+		switch {
+		case fault.Times > 1:
+			s.faults[at][i].Times--
+		case fault.Times >= 0:
+			s.faults[at] = append(s.faults[at][:i:i], s.faults[at][i+1:]...)
+		}
+		return &fault
+	}
+	return nil
+}
+
+func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, operation string, speaks dialect) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return
+	}
+	id := r.PathValue("id")
+	reply, fault := s.answer(r, body, key{provider, id}, operation, speaks)
+	call := Call{Provider: provider, Operation: operation, ID: id, Code: reply.Code}
+	if fault == nil {
+		s.record(call)
+		reply.send(w)
+		return
+	}
+	call.Code = fault.Code
+	s.record(call)
+	switch {
+	case fault.Hang:
+		select {
+		case <-r.Context().Done():
+		case <-s.closed:
+		}
+	case fault.Drop:
+		panic(http.ErrAbortHandler)
+	case fault.Huge:
+		_, _ = io.WriteString(w, strings.Repeat("x", 2<<20))
+	default:
+		fault.send(w)
+	}
+}
+
+// answer decides on the reply and, unless a fault prevents it, changes the books.
+func (s *Simulator) answer(r *http.Request, body []byte, at key, operation string, speaks dialect) (Reply, *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fault := s.next(at, operation)
+	if fault != nil && !fault.Effect {
+		return Reply{}, fault
+	}
+	if refusal := speaks.refuse(r, body, s.keys[at.provider]); refusal != nil {
+		return *refusal, fault
+	}
+	object := s.objects[at]
+	switch {
+	case object == nil:
+		return speaks.unknown(at.id), fault
+	case operation == Expire:
+		return speaks.expire(object, time.Now()), fault
+	default:
+		return speaks.show(object.shown(), r), fault
+	}
+}
+
+func (r Reply) send(w http.ResponseWriter) {
+	for name, value := range r.Header {
+		w.Header().Set(name, value)
+	}
+	if r.Body == nil {
+		w.WriteHeader(r.Code)
+		return
+	}
+	if text, ok := r.Body.(string); ok {
+		w.WriteHeader(r.Code)
+		_, _ = io.WriteString(w, text)
+		return
+	}
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(r.Code)
+	_ = json.NewEncoder(w).Encode(r.Body)
+}
+
+// bearer is the token of an Authorization header, or "".
+func bearer(r *http.Request) string {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		return ""
+	}
+	return token
+}
+
+func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

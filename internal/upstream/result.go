@@ -1,0 +1,222 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+)
+
+const (
+	// MaxRetryAfter is the longest pause that a provider can ask for.
+	MaxRetryAfter = 5 * time.Minute
+	// absurdRetryAfter is from where on a Retry-After is taken for a mistake.
+	absurdRetryAfter = 24 * time.Hour
+
+	maxStatusLength    = 64
+	maxRequestIDLength = 128
+)
+
+// Result is what one call came to.
+type Result struct {
+	// Outcome is the meaning of the reply.
+	Outcome v1alpha1.Outcome
+	// State that the reply proves; empty where it proves none.
+	State v1alpha1.SessionState
+	// Status is the provider's own word for State.
+	Status string
+	// ExpiredAt is when the session expired, where State is expired and the provider says so.
+	ExpiredAt *time.Time
+	// RequestID is the provider's id of the call, where it gives one.
+	RequestID string
+	// Message is a short, cleaned excerpt of the provider's words on a failure, or ours where there was no reply.
+	Message string
+	// RetryAfter is how long the provider asks to be left alone; 0 where it does not.
+	RetryAfter time.Duration
+	// MayHaveActed is true where the call may have had its effect although its outcome is none that says so.
+	MayHaveActed bool
+}
+
+// interpret reads a reply, or the error in its place. It never fails: what it cannot make sense of is UnexpectedResponse.
+func (d *Definition) interpret(operation v1alpha1.Operation, received *httpx.Reply, failure error, credentials Credentials, now time.Time) Result {
+	if failure != nil {
+		return noReply(failure)
+	}
+	body, readable := decode(received.Body)
+	seen := facts{"code": received.Code, "headers": lowerCase(received.Header), "body": body, "now": now}
+	result := Result{
+		Outcome:   d.outcome(operation, received.Code, readable, seen),
+		RequestID: excerpt(credentials.redact(seen.text(d.requestID)), maxRequestIDLength),
+	}
+	var rule *outcomeRule
+	// A class's rules speak of its provider's replies; a page that is not even JSON comes from something in between.
+	if readable {
+		rule = d.matching(operation, seen)
+	}
+	word := ""
+	if rule != nil {
+		result.Outcome, word = rule.Outcome, rule.Status
+	}
+	if result.Outcome == v1alpha1.OutcomeAccepted {
+		d.readState(operation, word, seen, &result)
+	}
+	switch result.Outcome {
+	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable:
+		result.RetryAfter = retryAfter(received.Header.Get("Retry-After"), now)
+		result.MayHaveActed = result.Outcome == v1alpha1.OutcomeUnavailable
+	case v1alpha1.OutcomeUnexpectedResponse:
+		result.MayHaveActed = true
+	}
+	if result.Outcome != v1alpha1.OutcomeAccepted {
+		result.Message = cleaned(credentials.redact(seen.text(d.message)))
+		if result.Message == "" {
+			result.Message = "HTTP " + strconv.Itoa(received.Code)
+		}
+	}
+	return result
+}
+
+// noReply is the outcome of a call that came back without a whole reply.
+func noReply(failure error) Result {
+	outcome := v1alpha1.OutcomeUnavailable
+	if errors.Is(failure, httpx.ErrBodyTooLarge) {
+		outcome = v1alpha1.OutcomeUnexpectedResponse
+	}
+	return Result{Outcome: outcome, Message: failure.Error(), MayHaveActed: true}
+}
+
+// outcome is the engine's own reading of an HTTP status.
+func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bool, seen facts) v1alpha1.Outcome {
+	switch {
+	case code == http.StatusTooManyRequests:
+		return v1alpha1.OutcomeThrottled
+	case code == http.StatusRequestTimeout, code >= 500 && code <= 599:
+		return v1alpha1.OutcomeUnavailable
+	case !readable:
+		return v1alpha1.OutcomeUnexpectedResponse
+	case code >= 200 && code <= 299:
+		return v1alpha1.OutcomeAccepted
+	case code == http.StatusUnauthorized:
+		return v1alpha1.OutcomeCredentialsRejected
+	case code == http.StatusForbidden:
+		return v1alpha1.OutcomeNotAllowed
+	case code == http.StatusNotFound && seen.holds(d.errorShape):
+		return v1alpha1.OutcomeNotFound
+	case code == http.StatusNotFound:
+		return v1alpha1.OutcomeUnexpectedResponse
+	// There is nothing to refuse in a read.
+	case code >= 400 && code <= 499 && operation == v1alpha1.OperationExpire:
+		return v1alpha1.OutcomeRefused
+	default:
+		return v1alpha1.OutcomeUnexpectedResponse
+	}
+}
+
+func (d *Definition) matching(operation v1alpha1.Operation, seen facts) *outcomeRule {
+	for i := range d.outcomes {
+		rule := &d.outcomes[i]
+		if (rule.Operation == "" || rule.Operation == operation) && seen.holds(rule.when) {
+			return rule
+		}
+	}
+	return nil
+}
+
+// readState reads the state from an accepted reply, or from the word that its rule supplies. A reply to expire may prove
+// nothing; one to observe that does not tell the state is of no use.
+func (d *Definition) readState(operation v1alpha1.Operation, word string, seen facts, result *Result) {
+	if word == "" {
+		word = seen.text(d.status)
+	}
+	seen["status"] = word
+	state := v1alpha1.SessionState(d.spec.State.Words[word])
+	for _, override := range d.overrides {
+		if word != "" && seen.holds(override.when) {
+			state = override.state
+			break
+		}
+	}
+	if state == v1alpha1.SessionStateUnknown {
+		if operation == v1alpha1.OperationObserve {
+			result.Outcome = v1alpha1.OutcomeUnexpectedResponse
+		}
+		return
+	}
+	result.State, result.Status = state, excerpt(word, maxStatusLength)
+	if state == v1alpha1.SessionStateExpired {
+		result.ExpiredAt = seen.time(d.expiredAt)
+	}
+}
+
+// decode decodes a JSON body. No body at all is readable, as null.
+func decode(body []byte) (any, bool) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, true
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return nil, false
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, false
+	}
+	return numbers(value), true
+}
+
+// numbers turns JSON numbers into CEL's: 401 is an int and 401.5 a double, so that string(401) is "401".
+func numbers(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		if whole, err := value.Int64(); err == nil {
+			return whole
+		}
+		if float, err := value.Float64(); err == nil {
+			return float
+		}
+		return value.String()
+	case map[string]any:
+		for key := range value {
+			value[key] = numbers(value[key])
+		}
+	case []any:
+		for i := range value {
+			value[i] = numbers(value[i])
+		}
+	}
+	return value
+}
+
+func lowerCase(header http.Header) map[string]string {
+	lower := make(map[string]string, len(header))
+	for name, values := range header {
+		lower[strings.ToLower(name)] = strings.Join(values, ", ")
+	}
+	return lower
+}
+
+// retryAfter reads a Retry-After in both of its forms. What makes no sense counts as absent.
+func retryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	var wait time.Duration
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = date.Sub(now)
+	}
+	if wait <= 0 || wait > absurdRetryAfter {
+		return 0
+	}
+	return min(wait, MaxRetryAfter)
+}

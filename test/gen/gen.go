@@ -1,0 +1,177 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package gen makes the objects that tests use. Every test makes its objects here.
+package gen
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+)
+
+// Providers are the shipped classes' names.
+var Providers = []string{"circle", "helio", "omise", "txn"}
+
+// ID makes a session id that a provider's pattern accepts, another for each number.
+func ID(provider string, number int) string {
+	if provider == "omise" {
+		return fmt.Sprintf("chrg_test_5xuy4w91xqz7d%04d", number)
+	}
+	return fmt.Sprintf("8755d0ea-14f9-4259-b092-%012d", number)
+}
+
+// SessionOption changes a session that is being made.
+type SessionOption func(*v1alpha1.PaymentSession)
+
+// Session makes a PaymentSession that should be expired, through the PaymentProvider named like the provider.
+func Session(namespace, name, provider, id string, options ...SessionOption) *v1alpha1.PaymentSession {
+	session := &v1alpha1.PaymentSession{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.PaymentSessionSpec{
+			ProviderRef:    v1alpha1.ProviderReference{Kind: v1alpha1.KindPaymentProvider, Name: provider},
+			SessionID:      id,
+			DesiredState:   v1alpha1.DesiredStateExpired,
+			DeletionPolicy: v1alpha1.DeletionPolicyExpire,
+		},
+	}
+	for _, option := range options {
+		option(session)
+	}
+	return session
+}
+
+// Active makes a session that should be left alone.
+func Active(session *v1alpha1.PaymentSession) {
+	session.Spec.DesiredState = v1alpha1.DesiredStateActive
+}
+
+// Suspended makes a session that nothing should be done with.
+func Suspended(session *v1alpha1.PaymentSession) { session.Spec.Suspend = true }
+
+// ClusterProvider makes a session use the ClusterPaymentProvider of that name.
+func ClusterProvider(name string) SessionOption {
+	return func(session *v1alpha1.PaymentSession) {
+		session.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: v1alpha1.KindClusterPaymentProvider, Name: name}
+	}
+}
+
+// ExpireAt makes an active session that should be expired at a time.
+func ExpireAt(at time.Time) SessionOption {
+	return func(session *v1alpha1.PaymentSession) {
+		session.Spec.DesiredState = v1alpha1.DesiredStateActive
+		session.Spec.ExpireAt = &metav1.Time{Time: at.Truncate(time.Second)}
+	}
+}
+
+// TTLAfterClosed makes a session go that long after it was closed.
+func TTLAfterClosed(ttl time.Duration) SessionOption {
+	return func(session *v1alpha1.PaymentSession) {
+		session.Spec.TTLAfterClosed = &metav1.Duration{Duration: ttl}
+	}
+}
+
+// ReconcileAt asks for a fresh look.
+func ReconcileAt(value string) SessionOption {
+	return func(session *v1alpha1.PaymentSession) {
+		metav1.SetMetaDataAnnotation(&session.ObjectMeta, v1alpha1.ReconcileAtAnnotation, value)
+	}
+}
+
+// ProviderOption changes the spec of a provider that is being made.
+type ProviderOption func(*v1alpha1.PaymentProviderSpec)
+
+// Endpoint makes a provider use another base URL.
+func Endpoint(url string) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Endpoint = url }
+}
+
+// PollInterval makes a provider read its active sessions that often.
+func PollInterval(interval time.Duration) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) { spec.PollInterval = &metav1.Duration{Duration: interval} }
+}
+
+// RateLimit makes a provider use its account that fast.
+func RateLimit(requests int32, per time.Duration) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) {
+		spec.RateLimit = v1alpha1.RateLimit{Requests: requests, Per: &metav1.Duration{Duration: per}, Burst: requests}
+	}
+}
+
+// Timeout makes a provider wait that long for a reply.
+func Timeout(timeout time.Duration) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Timeout = &metav1.Duration{Duration: timeout} }
+}
+
+// ProviderSpec makes a spec whose class and Secret are named like the provider.
+func ProviderSpec(provider string, options ...ProviderOption) v1alpha1.PaymentProviderSpec {
+	spec := v1alpha1.PaymentProviderSpec{
+		ClassName:            provider,
+		CredentialsSecretRef: v1alpha1.SecretReference{Name: provider},
+	}
+	for _, option := range options {
+		option(&spec)
+	}
+	return spec
+}
+
+// Provider makes a PaymentProvider named like its class.
+func Provider(namespace, provider string, options ...ProviderOption) *v1alpha1.PaymentProvider {
+	return &v1alpha1.PaymentProvider{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: provider},
+		Spec:       ProviderSpec(provider, options...),
+	}
+}
+
+// ClusterPaymentProvider makes a ClusterPaymentProvider that allows the namespaces selected.
+func ClusterPaymentProvider(name, provider string, allowed *v1alpha1.NamespaceSelector, options ...ProviderOption) *v1alpha1.ClusterPaymentProvider {
+	return &v1alpha1.ClusterPaymentProvider{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.ClusterPaymentProviderSpec{
+			PaymentProviderSpec: ProviderSpec(provider, options...),
+			AllowedNamespaces:   allowed,
+		},
+	}
+}
+
+// Secret makes the Secret with the credentials that the simulator accepts for a provider.
+func Secret(namespace, provider string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: provider},
+		StringData: simulator.Keys()[provider],
+	}
+}
+
+// Class reads a shipped PaymentProviderClass. It panics where the file is missing or wrong: no test can go on then.
+func Class(name string) *v1alpha1.PaymentProviderClass {
+	text, err := os.ReadFile(filepath.Join(Root(), "config", "classes", name+".yaml"))
+	if err != nil {
+		panic(err)
+	}
+	return ParseClass(string(text))
+}
+
+// ParseClass reads a PaymentProviderClass from YAML.
+func ParseClass(text string) *v1alpha1.PaymentProviderClass {
+	class := &v1alpha1.PaymentProviderClass{}
+	if err := yaml.UnmarshalStrict([]byte(strings.TrimSpace(text)), class); err != nil {
+		panic(err)
+	}
+	return class
+}
+
+// Root is the folder of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
