@@ -1,0 +1,245 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package account stands between the operator and one provider's account: its queue of calls, rate limit, concurrency
+// limit and pauses. Calls run here and never in a reconcile worker: a session asks for a call and goes away, and is woken
+// when the outcome is there. So no worker waits for the network or for a token, and an account that hangs slows none
+// beside it.
+package account
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
+)
+
+// probeInterval is how rarely calls are let through that will most likely be rejected.
+const probeInterval = 10 * time.Minute
+
+// Upstream makes calls; *upstream.Endpoint is the one. A call returns within its own timeout.
+type Upstream interface {
+	Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) upstream.Result
+}
+
+// Limits are how gently an account is used.
+type Limits struct {
+	// Rate and Burst bound the calls in time.
+	Rate  rate.Limit
+	Burst int
+	// Concurrency bounds the calls in flight.
+	Concurrency int
+}
+
+// Priority of a call in the queue: a higher one goes first.
+type Priority int
+
+// The priorities.
+const (
+	// Poll reads an active session.
+	Poll Priority = iota
+	// Expiry expires a session, or confirms that it is.
+	Expiry
+	// Deletion expires a session that is being deleted.
+	Deletion
+)
+
+// Call is one call that a session asks for.
+type Call struct {
+	// Session is the UID of the PaymentSession. It has one call at a time.
+	Session types.UID
+	// Operation and SessionID are what to ask the provider.
+	Operation v1alpha1.Operation
+	SessionID string
+	Priority  Priority
+	// Probe marks a call whose like was rejected before; Rejected is the outcome that it then had.
+	Probe    bool
+	Rejected v1alpha1.Outcome
+	// Confirm is asked just before the call is made, if it is not nil; the call is dropped where it says no.
+	Confirm func(context.Context) bool
+	// Wake is told once that the outcome is there, or that the call was dropped.
+	Wake func()
+}
+
+// Outcome of a call.
+type Outcome struct {
+	Operation v1alpha1.Operation
+	Result    upstream.Result
+	// Epoch of the account at which the call was made.
+	Epoch int64
+}
+
+// Config is what an account is made of and may be changed to.
+type Config struct {
+	Upstream Upstream
+	Limits   Limits
+	// Refresh reads the credentials again after the provider rejected them, and reports whether it gave the account others.
+	Refresh func(context.Context) bool
+	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are.
+	Recovered func()
+	Rejected  func()
+}
+
+// Account is one provider object's. It is safe for concurrent use.
+type Account struct {
+	now func() time.Time
+	// work wakes the dispatcher; it holds at most one token.
+	work chan struct{}
+	// reconfigured ends a wait that other limits may have made too long; it holds at most one token.
+	reconfigured chan struct{}
+	stopped      chan struct{}
+	flights      sync.WaitGroup
+	limiter      *rate.Limiter
+
+	mu       sync.Mutex
+	config   Config
+	epoch    int64
+	queue    queue
+	flying   map[types.UID]v1alpha1.Operation
+	outcomes map[types.UID]Outcome
+	// pausedUntil is when the provider's Retry-After is over.
+	pausedUntil time.Time
+	// rejected is true while the account's credentials are known not to be accepted, lastProbe when one was last let through.
+	rejected  bool
+	lastProbe time.Time
+	slots     chan struct{}
+}
+
+// epochs gives every account and every change of one a number of its own, so that no session takes another account's
+// rejection for its own.
+var epochs struct {
+	sync.Mutex
+	last int64
+}
+
+func nextEpoch() int64 {
+	epochs.Lock()
+	defer epochs.Unlock()
+	epochs.last++
+	return epochs.last
+}
+
+// New makes an account. Run it, or no call is made.
+func New(config Config) *Account {
+	return &Account{
+		now: time.Now, work: make(chan struct{}, 1), reconfigured: make(chan struct{}, 1), stopped: make(chan struct{}),
+		limiter: rate.NewLimiter(config.Limits.Rate, config.Limits.Burst),
+		config:  config, epoch: nextEpoch(), queue: newQueue(),
+		flying: map[types.UID]v1alpha1.Operation{}, outcomes: map[types.UID]Outcome{},
+		slots: make(chan struct{}, config.Limits.Concurrency),
+	}
+}
+
+// Epoch is another number each time when the account may do better than before.
+func (a *Account) Epoch() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.epoch
+}
+
+// Reconfigure gives the account another endpoint, other credentials or limits. Calls in flight end as they began.
+func (a *Account) Reconfigure(config Config) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.limiter.SetLimit(config.Limits.Rate)
+	a.limiter.SetBurst(config.Limits.Burst)
+	if config.Limits.Concurrency != cap(a.slots) {
+		// Calls in flight give their slots back to the channel that they took them from.
+		a.slots = make(chan struct{}, config.Limits.Concurrency)
+	}
+	if config.Upstream != a.config.Upstream {
+		a.epoch, a.rejected = nextEpoch(), false
+	}
+	a.config = config
+	signal(a.reconfigured)
+}
+
+// Submit asks for a call. A call of the session that is still queued is replaced; one in flight, or an outcome that was not
+// acknowledged, keeps the new one out: the session is woken for that first.
+func (a *Account) Submit(call Call) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, flying := a.flying[call.Session]; flying {
+		return
+	}
+	if _, there := a.outcomes[call.Session]; there {
+		return
+	}
+	if outcome, known := a.foregone(call); known {
+		a.queue.remove(call.Session)
+		a.outcomes[call.Session] = Outcome{Operation: call.Operation, Result: upstream.Result{Outcome: outcome}, Epoch: a.epoch}
+		call.Wake()
+		return
+	}
+	a.queue.put(call)
+	signal(a.work)
+}
+
+// foregone gives the outcome of a call that need not be made to be known.
+func (a *Account) foregone(call Call) (v1alpha1.Outcome, bool) {
+	if !a.rejected && !call.Probe {
+		return "", false
+	}
+	if a.now().Sub(a.lastProbe) >= probeInterval {
+		a.lastProbe = a.now()
+		return "", false
+	}
+	if a.rejected {
+		return v1alpha1.OutcomeCredentialsRejected, true
+	}
+	return call.Rejected, true
+}
+
+// Withdraw takes back a session's call that is still queued, because the wish for it is gone.
+func (a *Account) Withdraw(session types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue.remove(session)
+}
+
+// Forget drops all that is known of a session that no longer exists.
+func (a *Account) Forget(session types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.queue.remove(session)
+	delete(a.outcomes, session)
+}
+
+// Outcome of a session's call, if it is there. It stays until it is acknowledged: an outcome whose status could not be
+// written must not be asked for at the provider again.
+func (a *Account) Outcome(session types.UID) (Outcome, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	outcome, there := a.outcomes[session]
+	return outcome, there
+}
+
+// Acknowledge drops an outcome that was acted on.
+func (a *Account) Acknowledge(session types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.outcomes, session)
+}
+
+// Unacknowledged are the sessions whose outcomes were not acted on yet.
+func (a *Account) Unacknowledged() []types.UID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	sessions := make([]types.UID, 0, len(a.outcomes))
+	for session := range a.outcomes {
+		sessions = append(sessions, session)
+	}
+	return sessions
+}
+
+func signal(waiting chan struct{}) {
+	select {
+	case waiting <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,176 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
+)
+
+// Run makes the calls that are asked for until ctx is done, and returns when the last one in flight has ended. Calls in
+// flight are not cut off: nobody would know whether they had their effect.
+func (a *Account) Run(ctx context.Context) {
+	defer close(a.stopped)
+	defer a.flights.Wait()
+	for a.awaitWork(ctx) {
+		slots, ok := a.awaitSlot(ctx)
+		if !ok {
+			return
+		}
+		if !a.awaitTurn(ctx) {
+			return
+		}
+		call, config, epoch, ok := a.take()
+		if !ok {
+			<-slots
+			continue
+		}
+		a.flights.Add(1)
+		go func() {
+			defer a.flights.Done()
+			defer func() { <-slots }()
+			a.fly(context.WithoutCancel(ctx), call, config, epoch)
+		}()
+	}
+}
+
+// Stopped is closed when Run has returned.
+func (a *Account) Stopped() <-chan struct{} { return a.stopped }
+
+// awaitWork waits until there is a call in the queue; false where ctx is done.
+func (a *Account) awaitWork(ctx context.Context) bool {
+	for {
+		a.mu.Lock()
+		empty := a.queue.empty()
+		a.mu.Unlock()
+		if !empty {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-a.work:
+		}
+	}
+}
+
+// awaitSlot waits for a place among the calls in flight, and gives the channel to give it back to.
+func (a *Account) awaitSlot(ctx context.Context) (chan struct{}, bool) {
+	a.mu.Lock()
+	slots := a.slots
+	a.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return nil, false
+	case slots <- struct{}{}:
+		return slots, true
+	}
+}
+
+// awaitTurn waits for the end of a pause that the provider asked for, and for the rate limit. A changed limit counts at once.
+func (a *Account) awaitTurn(ctx context.Context) bool {
+	for {
+		a.mu.Lock()
+		pause := a.pausedUntil.Sub(a.now())
+		a.mu.Unlock()
+		var token *rate.Reservation
+		if pause <= 0 {
+			token = a.limiter.Reserve()
+			pause = token.Delay()
+		}
+		if pause <= 0 {
+			return true
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			if token != nil {
+				return true
+			}
+		case <-a.reconfigured:
+			if token != nil {
+				token.Cancel()
+			}
+		case <-ctx.Done():
+			return false
+		}
+		timer.Stop()
+	}
+}
+
+// take moves the most urgent call from the queue into flight. The choice is made last, so that what came while the account
+// waited can still go ahead, and what was withdrawn is not made.
+func (a *Account) take() (Call, Config, int64, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	call, ok := a.queue.pop()
+	if ok {
+		a.flying[call.Session] = call.Operation
+	}
+	return call, a.config, a.epoch, ok
+}
+
+// fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed.
+func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64) {
+	if call.Confirm != nil && !call.Confirm(ctx) {
+		a.land(call, nil)
+		return
+	}
+	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
+	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && config.Refresh != nil && config.Refresh(ctx) {
+		a.mu.Lock()
+		config, epoch = a.config, a.epoch
+		a.mu.Unlock()
+		result = config.Upstream.Call(ctx, call.Operation, call.SessionID)
+	}
+	a.learn(call, result, config, epoch)
+	a.land(call, &Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
+}
+
+// land keeps the outcome for the session and wakes it.
+func (a *Account) land(call Call, outcome *Outcome) {
+	a.mu.Lock()
+	delete(a.flying, call.Session)
+	if outcome != nil {
+		a.outcomes[call.Session] = *outcome
+	}
+	a.mu.Unlock()
+	call.Wake()
+}
+
+// learn keeps what one session's outcome says of the whole account.
+func (a *Account) learn(call Call, result upstream.Result, config Config, epoch int64) {
+	a.mu.Lock()
+	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
+		a.pausedUntil = until
+	}
+	var tell func()
+	switch {
+	case result.Outcome == v1alpha1.OutcomeCredentialsRejected:
+		if epoch == a.epoch && !a.rejected {
+			a.rejected, a.lastProbe, tell = true, a.now(), config.Rejected
+		}
+	case conclusive(result.Outcome) && (a.rejected || call.Probe && result.Outcome != v1alpha1.OutcomeNotAllowed):
+		a.rejected, a.epoch, tell = false, nextEpoch(), config.Recovered
+	}
+	a.mu.Unlock()
+	if tell != nil {
+		tell()
+	}
+}
+
+// conclusive reports whether an outcome shows that the provider accepted the credentials.
+func conclusive(outcome v1alpha1.Outcome) bool {
+	switch outcome {
+	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
+		return false
+	default:
+		return true
+	}
+}

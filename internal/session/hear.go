@@ -1,0 +1,221 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// hear acts on the outcome of a call.
+func (f Facts) hear() Action {
+	heard := f.Heard
+	if heard.Operation == v1alpha1.OperationExpire && (heard.Result.Outcome == v1alpha1.OutcomeAccepted || heard.Result.MayHaveActed) {
+		f.Memory.ActedAt = f.Now
+	}
+	switch {
+	case f.closed() && heard.Result.State == v1alpha1.SessionStateUnknown:
+		// A fresh look that told nothing does not reopen what was closed.
+		return f.rest()
+	case heard.Result.State.Closed(), heard.Result.State == v1alpha1.SessionStateProcessing:
+		f.Memory.Expire = EndingNone
+		return f.conclude(f.reasonForState(heard.Result.State), string(heard.Result.State))
+	case heard.Operation == v1alpha1.OperationExpire:
+		return f.hearExpire()
+	case heard.Result.Outcome == v1alpha1.OutcomeAccepted && f.mayExpire():
+		return f.hearStillActive()
+	case heard.Result.Outcome == v1alpha1.OutcomeAccepted:
+		return f.conclude(f.reasonForState(heard.Result.State), string(heard.Result.State))
+	default:
+		return f.fail()
+	}
+}
+
+// hearExpire acts on an expire call whose reply shows no end.
+func (f Facts) hearExpire() Action {
+	switch f.Heard.Result.Outcome {
+	case v1alpha1.OutcomeAccepted:
+		f.Memory.Expire = EndingAccepted
+		return f.call(v1alpha1.OperationObserve)
+	case v1alpha1.OutcomeRefused:
+		f.Memory.Expire, f.Memory.Refusal = EndingRefused, f.Heard.Result.Message
+		return f.call(v1alpha1.OperationObserve)
+	default:
+		return f.fail()
+	}
+}
+
+// hearStillActive acts on a read that shows a session active which should be expired.
+func (f Facts) hearStillActive() Action {
+	switch {
+	case !f.Memory.ActedAt.IsZero() && f.Now.Sub(f.Memory.ActedAt) < patience:
+		return f.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
+	case f.Memory.Expire == EndingRefused:
+		refusal := f.Memory.Refusal
+		f.Memory.Expire, f.Memory.Refusal = EndingNone, ""
+		return f.conclude(v1alpha1.ReasonExpireRefused, quoted(refusal))
+	default:
+		f.Memory.Expire = EndingNone
+		return f.call(v1alpha1.OperationExpire)
+	}
+}
+
+func (f Facts) fail() Action {
+	reason, known := reasonOf[f.Heard.Result.Outcome]
+	if !known {
+		reason = v1alpha1.ReasonUnexpectedResponse
+	}
+	return f.conclude(reason, quoted(f.Heard.Result.Message))
+}
+
+// conclude tells a reason and, by its row of the table, when to go on.
+func (f Facts) conclude(reason, details string) Action {
+	f.remember(reason)
+	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
+	action.Memory.Look = ""
+	wait := f.waitFor(reason, action.Verdict.Progress)
+	action.Memory.NextCallAt = time.Time{}
+	if wait > 0 {
+		action.Memory.NextCallAt = f.Now.Add(wait)
+	}
+	action.Wait = wait
+	if expireAt := f.Session.Spec.ExpireAt; expireAt != nil && f.Memory.Wish == v1alpha1.DesiredStateActive && !f.stateAfter().Closed() {
+		if due := expireAt.Sub(f.Now); wait == 0 || due < wait {
+			action.Wait = due
+		}
+	}
+	// An obstacle that turns from Reconciling to Stalled has no call to wait for, but a time.
+	if left := f.patienceLeft(); table[reason].next == onChange && left > 0 && action.Verdict.Progress == Reconciling {
+		action.Wait = left
+	}
+	return action
+}
+
+func (f Facts) stateAfter() v1alpha1.SessionState {
+	if f.Heard != nil && f.Heard.Result.State != v1alpha1.SessionStateUnknown {
+		return f.Heard.Result.State
+	}
+	return f.Session.Status.State
+}
+
+// remember counts how often and since when the session has been in one kind of trouble.
+func (f *Facts) remember(reason string) {
+	if f.Memory.Trouble != reason {
+		// A provider that is down in changing ways is backed off from all the same.
+		if table[f.Memory.Trouble].next != backingOff || table[reason].next != backingOff {
+			f.Memory.Attempts = 0
+		}
+		f.Memory.Trouble, f.Memory.TroubleSince = reason, f.Now
+	}
+	if f.Heard != nil {
+		f.Memory.Attempts++
+		f.Memory.AccountEpoch = f.Heard.AccountEpoch
+	}
+}
+
+// waitFor is the time until the next call; 0 for none.
+func (f Facts) waitFor(reason string, progress Progress) time.Duration {
+	row := table[reason]
+	switch {
+	case row.patient && progress == Stalled:
+		return 0
+	case row.next == backingOff && row.patient:
+		return min(f.backoff(maxBackoff), max(f.patienceLeft(), minBackoff))
+	case row.next == backingOff:
+		return f.backoff(maxBackoff)
+	case row.next == backingOffToPoll && f.PollInterval > 0:
+		return f.backoff(f.PollInterval)
+	case row.next == backingOffToPoll:
+		return f.backoff(maxBackoff)
+	case row.next == probing:
+		return f.spread(probeInterval)
+	case row.next == polling && f.PollInterval > 0 && !f.stateAfter().Closed():
+		return f.spread(f.PollInterval)
+	default:
+		return 0
+	}
+}
+
+// backoff doubles from one second to a limit, and is never shorter than what the provider asked for.
+func (f Facts) backoff(limit time.Duration) time.Duration {
+	doublings := min(max(f.Memory.Attempts-1, 0), 30)
+	wait := min(float64(minBackoff)*math.Pow(2, float64(doublings)), float64(limit))
+	spread := f.spread(time.Duration(wait))
+	if f.Heard == nil {
+		return spread
+	}
+	return max(spread, f.Heard.Result.RetryAfter+time.Duration(f.Jitter*float64(minBackoff)))
+}
+
+// spread is a duration give or take a tenth.
+func (f Facts) spread(wait time.Duration) time.Duration {
+	return time.Duration(float64(wait) * (0.9 + 0.2*f.Jitter))
+}
+
+// patienceLeft is how long the present trouble may last until it is called Stalled.
+func (f Facts) patienceLeft() time.Duration {
+	return f.Memory.TroubleSince.Add(patience).Sub(f.Now)
+}
+
+// verdict makes a reason's verdict by its row of the table.
+func (f Facts) verdict(reason, details string) *Verdict {
+	row := table[reason]
+	verdict := &Verdict{
+		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: row.expired, Progress: row.progress,
+		Alarming: row.alarming, Handled: f.Memory.Look,
+	}
+	if row.patient {
+		verdict.Progress = f.patientProgress(reason)
+		verdict.Alarming = row.alarming && verdict.Progress == Stalled
+	}
+	if f.Heard != nil && f.Heard.Result.State != v1alpha1.SessionStateUnknown {
+		verdict.Result = &f.Heard.Result
+	}
+	if reason == v1alpha1.ReasonObserved && f.stateAfter() == v1alpha1.SessionStateExpired {
+		verdict.Expired = yes
+	}
+	verdict.ExpiryStarted = f.Memory.Asked && f.scheduled()
+	return verdict
+}
+
+// patientProgress is Reconciling while the trouble is young, and Stalled once it was called so: a restart, which forgets
+// how old it is, must not bring hope back.
+func (f Facts) patientProgress(reason string) Progress {
+	stalled := apimeta.FindStatusCondition(f.Session.Status.Conditions, v1alpha1.ConditionStalled)
+	wasStalled := stalled != nil && stalled.Status == metav1.ConditionTrue && stalled.Reason == reason
+	if wasStalled || f.patienceLeft() <= 0 {
+		return Stalled
+	}
+	return Reconciling
+}
+
+// restated is the present verdict for a spec that has changed in nothing that matters to it.
+func (f Facts) restated(ready *metav1.Condition) *Verdict {
+	verdict := f.verdict(ready.Reason, "")
+	verdict.Message = ready.Message
+	return verdict
+}
+
+// message fills the details into a row's message, where it has a place for them.
+func message(row row, details string) string {
+	if !strings.Contains(row.message, "%s") {
+		return row.message
+	}
+	return fmt.Sprintf(row.message, details)
+}
+
+// quoted puts the provider's words in brackets behind ours.
+func quoted(words string) string {
+	if words == "" {
+		return ""
+	}
+	return " (" + words + ")"
+}
