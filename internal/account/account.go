@@ -60,9 +60,10 @@ type Call struct {
 	// Probe marks a call whose like was rejected before; Rejected is the outcome that it then had.
 	Probe    bool
 	Rejected v1alpha1.Outcome
-	// Confirm is asked just before the call is made, if it is not nil; the call is dropped where it says no.
+	// Confirm is asked just before the call is made, if it is not nil. Where it says no the call is dropped, and Confirm has
+	// seen to it that the session is looked at again.
 	Confirm func(context.Context) bool
-	// Wake is told once that the outcome is there, or that the call was dropped.
+	// Wake is told once that the outcome is there.
 	Wake func()
 }
 

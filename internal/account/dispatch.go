@@ -119,27 +119,27 @@ func (a *Account) take() (Call, Config, int64, bool) {
 // fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed.
 func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64) {
 	if call.Confirm != nil && !call.Confirm(ctx) {
-		a.land(call, nil)
+		a.mu.Lock()
+		delete(a.flying, call.Session)
+		a.mu.Unlock()
 		return
 	}
 	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
-	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && config.Refresh != nil && config.Refresh(ctx) {
+	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
 		a.mu.Lock()
 		config, epoch = a.config, a.epoch
 		a.mu.Unlock()
 		result = config.Upstream.Call(ctx, call.Operation, call.SessionID)
 	}
 	a.learn(call, result, config, epoch)
-	a.land(call, &Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
+	a.land(call, Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
 }
 
 // land keeps the outcome for the session and wakes it.
-func (a *Account) land(call Call, outcome *Outcome) {
+func (a *Account) land(call Call, outcome Outcome) {
 	a.mu.Lock()
 	delete(a.flying, call.Session)
-	if outcome != nil {
-		a.outcomes[call.Session] = *outcome
-	}
+	a.outcomes[call.Session] = outcome
 	a.mu.Unlock()
 	call.Wake()
 }

@@ -37,23 +37,21 @@ func Decide(f Facts) Action {
 	}
 }
 
-// wish is what the session should be now.
-func (f Facts) wish() v1alpha1.DesiredState {
-	if f.Session.Spec.DesiredState == v1alpha1.DesiredStateExpired || f.scheduleDue() {
+// Wish is what a session should be at a time: expired by its desiredState, or because expireAt has come, now or before it
+// was moved.
+func Wish(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
+	at := session.Spec.ExpireAt
+	if session.Spec.DesiredState == v1alpha1.DesiredStateExpired || session.Status.ExpiryStartedAt != nil || at != nil && !at.After(now) {
 		return v1alpha1.DesiredStateExpired
 	}
 	return v1alpha1.DesiredStateActive
 }
 
-// scheduleDue reports whether expireAt has come, now or before it was moved.
-func (f Facts) scheduleDue() bool {
-	at := f.Session.Spec.ExpireAt
-	return f.Session.Status.ExpiryStartedAt != nil || at != nil && !at.After(f.Now)
-}
+func (f Facts) wish() v1alpha1.DesiredState { return Wish(f.Session, f.Now) }
 
 // scheduled reports whether expireAt alone is the cause of an expiry.
 func (f Facts) scheduled() bool {
-	return f.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && f.scheduleDue()
+	return f.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && f.wish() == v1alpha1.DesiredStateExpired
 }
 
 // mayExpire reports whether an expire call is wanted and allowed.

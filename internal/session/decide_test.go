@@ -166,7 +166,7 @@ func TestDecide(t *testing.T) {
 
 		// Failures.
 		{"not found, at first", given(heardOutcome(expire, v1alpha1.OutcomeNotFound)), decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Reconciling, Wait: time.Second}},
-		{"not found for 2 minutes", given(heardOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Trouble: "SessionNotFound", TroubleSince: now.Add(-patience), Attempts: 8})), decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Stalled}},
+		{"not found for 2 minutes", given(heardOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Trouble: "SessionNotFound", TroubleSince: now.Add(-Patience), Attempts: 8})), decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Stalled}},
 		{"not found for good: never again, restarts included", given(stalledAs("SessionNotFound")), decided{}},
 		{"not found for good, and the annotation asks again", given(stalledAs("SessionNotFound"), with(gen.ReconcileAt("1"))), decided{Call: observe}},
 		{"credentials rejected", given(heardOutcome(expire, v1alpha1.OutcomeCredentialsRejected)), decided{Reason: "CredentialsRejected", Ready: no, Expired: unknown, Progress: Stalled, Wait: probeInterval}},
@@ -184,8 +184,8 @@ func TestDecide(t *testing.T) {
 		{"unexpected", given(heardOutcome(expire, v1alpha1.OutcomeUnexpectedResponse)), decided{Reason: "UnexpectedResponse", Ready: no, Expired: unknown, Progress: Reconciling, Wait: time.Second}},
 
 		// What stands between.
-		{"no provider yet", given(missing), decided{Reason: "ProviderNotFound", Ready: no, Expired: unknown, Progress: Reconciling, Wait: patience}},
-		{"no provider for 2 minutes", given(missing, remembering(Memory{Trouble: "ProviderNotFound", TroubleSince: now.Add(-patience)})), decided{Reason: "ProviderNotFound", Ready: no, Expired: unknown, Progress: Stalled}},
+		{"no provider yet", given(missing), decided{Reason: "ProviderNotFound", Ready: no, Expired: unknown, Progress: Reconciling, Wait: Patience}},
+		{"no provider for 2 minutes", given(missing, remembering(Memory{Trouble: "ProviderNotFound", TroubleSince: now.Add(-Patience)})), decided{Reason: "ProviderNotFound", Ready: no, Expired: unknown, Progress: Stalled}},
 		{"no provider, as before a restart: no new hope", given(missing, stalledAs("ProviderNotFound")), decided{Reason: "ProviderNotFound", Ready: no, Expired: unknown, Progress: Stalled}},
 		{"the provider went while the proof was on its way", given(missing, heardState(expire, expired)), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 		{"an id that the class refuses", given(invalidID), decided{Reason: "InvalidSessionID", Ready: no, Expired: unknown, Progress: Stalled}},

@@ -56,7 +56,7 @@ func (f Facts) hearExpire() Action {
 // hearStillActive acts on a read that shows a session active which should be expired.
 func (f Facts) hearStillActive() Action {
 	switch {
-	case !f.Memory.ActedAt.IsZero() && f.Now.Sub(f.Memory.ActedAt) < patience:
+	case !f.Memory.ActedAt.IsZero() && f.Now.Sub(f.Memory.ActedAt) < Patience:
 		return f.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
 	case f.Memory.Expire == EndingRefused:
 		refusal := f.Memory.Refusal
@@ -162,7 +162,7 @@ func (f Facts) spread(wait time.Duration) time.Duration {
 
 // patienceLeft is how long the present trouble may last until it is called Stalled.
 func (f Facts) patienceLeft() time.Duration {
-	return f.Memory.TroubleSince.Add(patience).Sub(f.Now)
+	return f.Memory.TroubleSince.Add(Patience).Sub(f.Now)
 }
 
 // verdict makes a reason's verdict by its row of the table.

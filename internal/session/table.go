@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// patience is how long something that may come right by itself is waited for: an accepted expiry that does not show,
+	// Patience is how long something that may come right by itself is waited for: an accepted expiry that does not show,
 	// a session or a provider that does not exist yet.
-	patience = 2 * time.Minute
+	Patience = 2 * time.Minute
 	// probeInterval is how often an account whose credentials were rejected is tried again.
 	probeInterval = 10 * time.Minute
 

@@ -1,0 +1,80 @@
+# make help lists the targets.
+SHELL := /usr/bin/env bash -o pipefail
+.DEFAULT_GOAL := help
+
+IMG ?= payment-session-operator:dev
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOL := go tool -modfile=hack/tools/go.mod
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets.
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-zA-Z_-]+:.*?##/ {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build build-hack ## Run the main job: real sessions of four simulated providers go from open to expired. KEEP=1, CLUSTER=current.
+	@KEEP=$(KEEP) CLUSTER=$(CLUSTER) hack/demo/demo.sh
+
+.PHONY: install
+install: ## Install all but the manager's Deployment into the cluster of $KUBECONFIG.
+	@hack/install.sh config/install
+
+.PHONY: run
+run: ## Run the manager from this machine against the cluster of $KUBECONFIG. ARGS="--dry-run …".
+	go run -ldflags '$(LDFLAGS)' . --metrics-bind-address=0 $(ARGS)
+
+.PHONY: deploy
+deploy: ## Install everything into the cluster of $KUBECONFIG, with the image IMG.
+	@IMG=$(IMG) hack/install.sh config/default
+
+.PHONY: uninstall
+uninstall: ## Take back what install or deploy put into the cluster of $KUBECONFIG.
+	@$(TOOL) kustomize build config/default | hack/kubectl.sh delete --ignore-not-found -f -
+
+.PHONY: controlplane-up
+controlplane-up: build-hack ## Start a control plane in the background; the last line is its kubeconfig's path.
+	@bin/cluster up
+
+.PHONY: controlplane-down
+controlplane-down: build-hack ## Stop it.
+	@bin/cluster down
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/manager.
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager .
+
+.PHONY: build-hack
+build-hack:
+	@go build -o bin/ ./hack/cluster ./hack/simulator
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG with docker.
+	docker build --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate deep copies, definitions, roles and the API reference.
+	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd/bases
+	$(TOOL) controller-gen rbac:roleName=payment-session-operator paths=./controllers/... output:rbac:dir=config/rbac
+	$(TOOL) crd-ref-docs --config=hack/api-docs.yaml --source-path=api --renderer=markdown --output-path=docs/api.md
+
+.PHONY: fmt
+fmt: ## Format the code.
+	gofmt -w api controllers hack internal main.go test
+
+.PHONY: lint
+lint: ## Lint the code.
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: test
+test: ## Run all tests: unit, conformance, and against a real control plane.
+	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race $(TESTFLAGS) ./...
+
+.PHONY: verify
+verify: ## Generate, tidy, lint, render; fail if that leaves the tree dirty.
+	@hack/verify.sh

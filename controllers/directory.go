@@ -1,0 +1,133 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
+)
+
+// Directory holds what is known of each provider object: its account, or what stands in the way of one. The provider
+// controllers write it and the session controller reads it. As a runnable of the manager it runs the accounts.
+type Directory struct {
+	// Drain acts on the outcomes that no worker will come to any more; it is called when the last call in flight has ended.
+	Drain func(context.Context)
+
+	ctx     context.Context //nolint:containedctx // The accounts live as long as the directory, not as long as a reconcile.
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.RWMutex
+	entries map[providerKey]*entry
+}
+
+// entry is one provider object's.
+type entry struct {
+	uid types.UID
+	// account and definition are nil where an obstacle stands.
+	account    *account.Account
+	definition *upstream.Definition
+	obstacle   *session.Obstacle
+	// allowed selects namespaces, for the cluster kind; nil allows none.
+	allowed      labels.Selector
+	pollInterval time.Duration
+
+	// upstream is the account's endpoint; fingerprint tells whether another one is needed.
+	upstream    *upstream.Endpoint
+	fingerprint string
+	door        *httpx.Client
+	stop        context.CancelFunc
+	// rejected is true while the provider does not accept the credentials.
+	rejected bool
+	// trouble is the reason that the provider has not been ready for since troubleSince.
+	trouble      string
+	troubleSince time.Time
+}
+
+// NewDirectory makes an empty directory.
+func NewDirectory() *Directory {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Directory{ctx: ctx, cancel: cancel, entries: map[providerKey]*entry{}}
+}
+
+// Start runs until ctx is done, and then until the last call in flight has ended and its outcome was acted on.
+func (d *Directory) Start(ctx context.Context) error {
+	<-ctx.Done()
+	d.cancel()
+	d.running.Wait()
+	if d.Drain != nil {
+		d.Drain(context.WithoutCancel(ctx))
+	}
+	return nil
+}
+
+// NeedLeaderElection is true: only the leader makes calls.
+func (d *Directory) NeedLeaderElection() bool { return true }
+
+// lookUp gives a copy of an entry. ok is false where the provider was not looked at yet, or does not exist.
+func (d *Directory) lookUp(key providerKey) (entry, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	found, ok := d.entries[key]
+	if !ok {
+		return entry{}, false
+	}
+	return *found, true
+}
+
+// update changes an entry, which is made where there is none.
+func (d *Directory) update(key providerKey, change func(*entry)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.entries[key] == nil {
+		d.entries[key] = &entry{}
+	}
+	change(d.entries[key])
+}
+
+// amend changes an entry, if it is still there.
+func (d *Directory) amend(key providerKey, change func(*entry)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if there := d.entries[key]; there != nil {
+		change(there)
+	}
+}
+
+// run starts a new account.
+func (d *Directory) run(runs *account.Account) context.CancelFunc {
+	ctx, cancel := context.WithCancel(d.ctx)
+	d.running.Go(func() { runs.Run(ctx) })
+	return cancel
+}
+
+// remove drops a provider that no longer exists. Its calls in flight end; those that are queued are dropped.
+func (d *Directory) remove(key providerKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if gone := d.entries[key]; gone != nil {
+		gone.close()
+		delete(d.entries, key)
+	}
+}
+
+// close ends the entry's account, if it has one.
+func (e *entry) close() {
+	if e.stop != nil {
+		e.stop()
+	}
+	if e.door != nil {
+		e.door.Close()
+	}
+	e.account, e.definition, e.stop, e.door, e.fingerprint, e.rejected = nil, nil, nil, nil, "", false
+}

@@ -1,0 +1,72 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// The indexes by which objects are found from what they name.
+const (
+	// sessionsByProvider finds PaymentSessions by providerKey.
+	sessionsByProvider = "sessionsByProvider"
+	// providersByClass finds providers of both kinds by the name of their class.
+	providersByClass = "providersByClass"
+)
+
+// providerKey names a provider of either kind; the namespace of a ClusterPaymentProvider is empty.
+type providerKey struct {
+	kind string
+	types.NamespacedName
+}
+
+func (k providerKey) String() string { return fmt.Sprintf("%s/%s", k.kind, k.NamespacedName) }
+
+// providerOf is the key of the provider that a session names.
+func providerOf(session *v1alpha1.PaymentSession) providerKey {
+	key := providerKey{kind: session.Spec.ProviderRef.Kind}
+	key.Name = session.Spec.ProviderRef.Name
+	if key.kind != v1alpha1.KindClusterPaymentProvider {
+		key.kind, key.Namespace = v1alpha1.KindPaymentProvider, session.Namespace
+	}
+	return key
+}
+
+func keyOf(provider v1alpha1.GenericProvider) providerKey {
+	return providerKey{kind: provider.ProviderKind(), NamespacedName: client.ObjectKeyFromObject(provider)}
+}
+
+// setupIndexes adds the indexes to the manager's cache. It must come before the controllers are set up.
+func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
+	byProvider := func(object client.Object) []string {
+		session, ok := object.(*v1alpha1.PaymentSession)
+		if !ok {
+			return nil
+		}
+		return []string{providerOf(session).String()}
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSession{}, sessionsByProvider, byProvider); err != nil {
+		return fmt.Errorf("cannot index sessions by provider: %w", err)
+	}
+	byClass := func(object client.Object) []string {
+		provider, ok := object.(v1alpha1.GenericProvider)
+		if !ok {
+			return nil
+		}
+		return []string{provider.ProviderSpec().ClassName}
+	}
+	for _, provider := range []client.Object{&v1alpha1.PaymentProvider{}, &v1alpha1.ClusterPaymentProvider{}} {
+		if err := mgr.GetFieldIndexer().IndexField(ctx, provider, providersByClass, byClass); err != nil {
+			return fmt.Errorf("cannot index providers by class: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/session"
+)
+
+// load reads the session and what is remembered of it.
+func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope) (bool, error) {
+	object := &v1alpha1.PaymentSession{}
+	remembered, known := r.memories.get(scope.request.NamespacedName)
+	err := r.Client.Get(ctx, scope.request.NamespacedName, object)
+	if client.IgnoreNotFound(err) != nil {
+		return false, err
+	}
+	gone := err != nil
+	if known && (gone || remembered.uid != object.UID) {
+		r.forget(scope.request.NamespacedName, remembered)
+		remembered = memory{}
+	}
+	if gone || remembered.behind(object) {
+		// The write that the cache does not know yet brings another reconcile when it does.
+		return false, nil
+	}
+	scope.session, scope.memory = object, remembered
+	scope.memory.uid, scope.memory.provider = object.UID, providerOf(object)
+	if !object.DeletionTimestamp.IsZero() {
+		r.withdraw(scope)
+		return false, nil
+	}
+	return true, nil
+}
+
+// forget drops what is known of a session that no longer exists.
+func (r *PaymentSessionReconciler) forget(name types.NamespacedName, remembered memory) {
+	if known, _ := r.Directory.lookUp(remembered.provider); known.account != nil {
+		known.account.Forget(remembered.uid)
+	}
+	r.memories.forget(name)
+}
+
+// resolve finds the session's account, or what stands in the way of it.
+func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionScope) (bool, error) {
+	key := scope.memory.provider
+	known, looked := r.Directory.lookUp(key)
+	if !looked {
+		exists, err := r.exists(ctx, key)
+		if err != nil {
+			return false, err
+		}
+		// A provider that is there and was not looked at yet wakes its sessions when it was.
+		scope.obstacle = &session.Obstacle{
+			Reason:  v1alpha1.ReasonProviderNotFound,
+			Message: fmt.Sprintf("%s %s does not exist. Create it, or create this session again with another providerRef.", key.kind, key.Name),
+		}
+		return !exists, nil
+	}
+	scope.entry, scope.obstacle = known, known.obstacle
+	if key.kind != v1alpha1.KindClusterPaymentProvider {
+		return true, nil
+	}
+	permitted, err := r.permitted(ctx, scope.session.Namespace, known.allowed)
+	if err != nil {
+		return false, err
+	}
+	if !permitted {
+		scope.obstacle = &session.Obstacle{
+			Reason:  v1alpha1.ReasonNamespaceNotAllowed,
+			Message: fmt.Sprintf("ClusterPaymentProvider %s does not allow namespace %s. Its allowedNamespaces must select the namespace's labels.", key.Name, scope.session.Namespace),
+		}
+	}
+	return true, nil
+}
+
+// exists reports whether the cache has the provider.
+func (r *PaymentSessionReconciler) exists(ctx context.Context, key providerKey) (bool, error) {
+	var provider client.Object = &v1alpha1.PaymentProvider{}
+	if key.kind == v1alpha1.KindClusterPaymentProvider {
+		provider = &v1alpha1.ClusterPaymentProvider{}
+	}
+	err := r.Client.Get(ctx, key.NamespacedName, provider)
+	return err == nil, client.IgnoreNotFound(err)
+}
+
+// permitted reports whether a namespace's labels are selected.
+func (r *PaymentSessionReconciler) permitted(ctx context.Context, name string, allowed labels.Selector) (bool, error) {
+	if allowed == nil {
+		return false, nil
+	}
+	namespace := &corev1.Namespace{}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	return allowed.Matches(labels.Set(namespace.Labels)), nil
+}
+
+// decide gathers the facts and decides.
+func (r *PaymentSessionReconciler) decide(_ context.Context, scope *sessionScope) (bool, error) {
+	facts := session.Facts{
+		Session: scope.session, Now: r.Now(), Jitter: r.Jitter(), DryRun: r.DryRun,
+		Obstacle: scope.obstacle, PollInterval: scope.entry.pollInterval, Memory: scope.memory.session,
+	}
+	if definition := scope.entry.definition; definition != nil {
+		facts.InvalidSessionID = !definition.ValidSessionID(scope.session.Spec.SessionID)
+		facts.SessionIDName = definition.SessionIDName()
+	}
+	if runs := scope.entry.account; runs != nil {
+		facts.AccountEpoch = runs.Epoch()
+		if outcome, there := runs.Outcome(scope.session.UID); there {
+			scope.heard = &outcome
+			facts.Heard = &session.Heard{Operation: outcome.Operation, Result: outcome.Result, AccountEpoch: outcome.Epoch}
+		}
+	}
+	scope.action = session.Decide(facts)
+	return true, nil
+}
+
+// act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
+func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
+	// Only now that its outcome stands in the status may a call be forgotten.
+	if scope.heard != nil {
+		scope.entry.account.Acknowledge(scope.session.UID)
+	}
+	scope.memory.session = scope.action.Memory
+	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" {
+		r.memories.forget(scope.request.NamespacedName)
+	} else {
+		r.memories.put(scope.request.NamespacedName, scope.memory)
+	}
+	switch {
+	case scope.action.Delete:
+		return false, r.delete(ctx, scope.session)
+	case scope.action.Call == "":
+		r.withdraw(scope)
+	default:
+		scope.entry.account.Submit(r.call(scope))
+	}
+	return true, nil
+}
+
+// withdraw takes back a call that is still queued.
+func (r *PaymentSessionReconciler) withdraw(scope *sessionScope) {
+	if known, _ := r.Directory.lookUp(scope.memory.provider); known.account != nil {
+		known.account.Withdraw(scope.session.UID)
+	}
+}
+
+// call makes the account's call from the action.
+func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
+	request, priority := scope.request, account.Poll
+	if session.Wish(scope.session, r.Now()) == v1alpha1.DesiredStateExpired {
+		priority = account.Expiry
+	}
+	call := account.Call{
+		Session: scope.session.UID, Operation: scope.action.Call, SessionID: scope.session.Spec.SessionID, Priority: priority,
+		Probe: scope.action.Probe, Rejected: v1alpha1.OutcomeNotAllowed,
+		Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
+	}
+	if scope.action.Confirm {
+		call.Confirm = r.confirm(scope.session.UID, request)
+	}
+	return call
+}
+
+// confirm reads a session live just before it is expired because of its expireAt: a stale cache must not expire what was
+// moved, suspended, or made anew under the same name.
+func (r *PaymentSessionReconciler) confirm(uid types.UID, request ctrl.Request) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		live := &v1alpha1.PaymentSession{}
+		err := r.LiveReader.Get(ctx, request.NamespacedName, live)
+		confirmed := err == nil && live.UID == uid && !live.Spec.Suspend && session.Wish(live, r.Now()) == v1alpha1.DesiredStateExpired
+		if !confirmed {
+			r.Sessions.Wake(request, confirmDelay, 0)
+		}
+		return confirmed
+	}
+}
+
+// delete deletes a session whose time to live is over, if it is still the one that was read.
+func (r *PaymentSessionReconciler) delete(ctx context.Context, expired *v1alpha1.PaymentSession) error {
+	same := client.Preconditions{UID: ptr.To(expired.UID), ResourceVersion: ptr.To(expired.ResourceVersion)}
+	if err := r.Client.Delete(ctx, expired, same); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot delete the session, whose time to live is over: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
+)
+
+// unready is why a provider has no account. Sessions see it as one of their own reasons.
+type unready struct {
+	reason        string
+	sessionReason string
+	message       string
+}
+
+func (u *unready) Error() string { return u.message }
+
+func notReady(reason, format string, arguments ...any) error {
+	return &unready{reason: reason, sessionReason: v1alpha1.ReasonProviderNotReady, message: fmt.Sprintf(format, arguments...)}
+}
+
+func credentialsMissing(format string, arguments ...any) error {
+	return &unready{
+		reason: v1alpha1.ReasonCredentialsMissing, sessionReason: v1alpha1.ReasonCredentialsMissing,
+		message: fmt.Sprintf(format, arguments...),
+	}
+}
+
+// equip gives the provider's entry of the directory the account that spec, class and Secret make, or the obstacle in its
+// place. It reports whether sessions should look again.
+func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
+	endpoint, fingerprint, err := r.endpoint(ctx, provider)
+	var obstacle *unready
+	if err != nil && !errors.As(err, &obstacle) {
+		return false, err
+	}
+	key, changed := keyOf(provider), false
+	r.Directory.update(key, func(known *entry) {
+		if known.uid != provider.GetUID() {
+			known.close()
+			*known = entry{uid: provider.GetUID()}
+			changed = true
+		}
+		before := *known
+		known.allowed = allowed(provider)
+		known.pollInterval = duration(provider.ProviderSpec().PollInterval, 10*time.Minute)
+		if obstacle != nil {
+			r.obstruct(known, provider, obstacle)
+		} else {
+			r.open(known, provider, endpoint, fingerprint)
+		}
+		changed = changed || differs(before, *known)
+	})
+	return changed, nil
+}
+
+// differs reports whether sessions can tell two states of an entry apart.
+func differs(before, after entry) bool {
+	sameObstacle := before.obstacle == nil && after.obstacle == nil ||
+		before.obstacle != nil && after.obstacle != nil && *before.obstacle == *after.obstacle
+	sameAllowed := before.allowed == nil && after.allowed == nil ||
+		before.allowed != nil && after.allowed != nil && before.allowed.String() == after.allowed.String()
+	return !sameObstacle || !sameAllowed || before.fingerprint != after.fingerprint || before.pollInterval != after.pollInterval
+}
+
+func (r *ProviderReconciler) obstruct(known *entry, provider v1alpha1.GenericProvider, obstacle *unready) {
+	known.close()
+	if known.trouble != obstacle.reason {
+		known.trouble, known.troubleSince = obstacle.reason, r.Now()
+	}
+	known.obstacle = &session.Obstacle{
+		Reason:  obstacle.sessionReason,
+		Message: fmt.Sprintf("%s %s is not ready: %s", provider.ProviderKind(), provider.GetName(), obstacle.message),
+	}
+}
+
+// open makes the account, or changes the one that is there. The limits may change at any time; another fingerprint means
+// another endpoint.
+func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvider, endpoint *upstream.Endpoint, fingerprint string) {
+	spec := provider.ProviderSpec()
+	known.obstacle, known.trouble = nil, ""
+	config := account.Config{
+		Upstream: endpoint,
+		Limits: account.Limits{
+			Rate:        rate.Every(duration(spec.RateLimit.Per, time.Second) / time.Duration(max(spec.RateLimit.Requests, 1))),
+			Burst:       int(max(spec.RateLimit.Burst, 1)),
+			Concurrency: int(max(spec.MaxConcurrentRequests, 1)),
+		},
+		Refresh:   r.refresher(keyOf(provider)),
+		Rejected:  r.teller(keyOf(provider), true),
+		Recovered: r.teller(keyOf(provider), false),
+	}
+	if known.fingerprint == fingerprint {
+		config.Upstream = known.upstream
+	} else {
+		if known.door != nil {
+			known.door.Close()
+		}
+		known.door = httpx.New(httpx.Options{
+			AllowPrivate: r.AllowPrivate, MaxConnections: config.Limits.Concurrency, Timeout: duration(spec.Timeout, 10*time.Second),
+		})
+		endpoint.Door = known.door
+		known.upstream, known.fingerprint, known.definition, known.rejected = endpoint, fingerprint, endpoint.Definition, false
+	}
+	if known.account == nil {
+		known.account = account.New(config)
+		known.stop = r.Directory.run(known.account)
+		return
+	}
+	known.account.Reconfigure(config)
+}
+
+// endpoint makes the provider's endpoint from its spec, class and Secret, and a fingerprint of all that went into it. The
+// error is an *unready, unless the API server failed.
+func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.GenericProvider) (*upstream.Endpoint, string, error) {
+	spec := provider.ProviderSpec()
+	class := &v1alpha1.PaymentProviderClass{}
+	err := r.Client.Get(ctx, types.NamespacedName{Name: spec.ClassName}, class)
+	if apierrors.IsNotFound(err) {
+		return nil, "", notReady(v1alpha1.ReasonClassNotFound, "PaymentProviderClass %s does not exist. Create it, or set className to one that does.", spec.ClassName)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	definition, err := r.Definitions.Of(class)
+	if err != nil {
+		return nil, "", notReady(v1alpha1.ReasonClassNotReady, "PaymentProviderClass %s is not valid; its own status says where.", class.Name)
+	}
+	base, err := definition.BaseURL(spec.Environment, spec.Endpoint)
+	if err != nil {
+		return nil, "", notReady(v1alpha1.ReasonInvalidEnvironment, "%s.", err)
+	}
+	if base.Scheme != "https" && !r.AllowPrivate {
+		return nil, "", notReady(v1alpha1.ReasonEndpointNotAllowed, "the endpoint is plain http. Use https: the operator sends credentials there.")
+	}
+	data, err := r.secret(ctx, r.secretName(provider))
+	if err != nil {
+		return nil, "", err
+	}
+	credentials, err := definition.Credentials(data)
+	var missing *upstream.MissingCredentialsError
+	switch {
+	case errors.As(err, &missing):
+		return nil, "", credentialsMissing("Secret %s: %s. Add what class %s wants.", r.secretName(provider), missing, class.Name)
+	case err != nil:
+		return nil, "", notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", r.secretName(provider), err)
+	}
+	fingerprint := sha256.New()
+	fmt.Fprintln(fingerprint, class.UID, class.Generation, base, spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
+	for _, name := range slices.Sorted(maps.Keys(credentials)) {
+		fmt.Fprintln(fingerprint, name, []byte(credentials[name]))
+	}
+	return &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}, string(fingerprint.Sum(nil)), nil
+}
+
+// secret reads a Secret live.
+func (r *ProviderReconciler) secret(ctx context.Context, name types.NamespacedName) (map[string][]byte, error) {
+	secret := &corev1.Secret{}
+	err := r.SecretReader.Get(ctx, name, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, credentialsMissing("Secret %s does not exist. Create it with the keys that the class wants.", name)
+	case apierrors.IsForbidden(err):
+		return nil, credentialsMissing("the operator may not read Secret %s. Give its ServiceAccount the right to get it.", name)
+	case err != nil:
+		return nil, fmt.Errorf("cannot read Secret %s: %w", name, err)
+	}
+	return secret.Data, nil
+}
+
+// refresher reads the Secret again when the provider has rejected the credentials: they may just have been changed.
+func (r *ProviderReconciler) refresher(key providerKey) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		provider := r.New()
+		if err := r.Client.Get(ctx, key.NamespacedName, provider); err != nil {
+			return false
+		}
+		before, _ := r.Directory.lookUp(key)
+		if _, err := r.equip(ctx, provider); err != nil {
+			return false
+		}
+		after, _ := r.Directory.lookUp(key)
+		return after.account != nil && after.account == before.account && after.fingerprint != before.fingerprint
+	}
+}
+
+// teller notes that the credentials were rejected, or are accepted again, and lets the provider and its sessions say so.
+func (r *ProviderReconciler) teller(key providerKey, rejected bool) func() {
+	return func() {
+		r.Directory.amend(key, func(known *entry) { known.rejected = rejected })
+		r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
+		if rejected {
+			return
+		}
+		if err := r.wakeSessions(context.Background(), key); err != nil {
+			ctrl.Log.WithName("provider").Error(err, "cannot wake the sessions of a provider that accepts its credentials again")
+		}
+	}
+}
+
+// allowed is the selector of namespaces of a ClusterPaymentProvider. What cannot be parsed allows none.
+func allowed(provider v1alpha1.GenericProvider) labels.Selector {
+	cluster, ok := provider.(*v1alpha1.ClusterPaymentProvider)
+	if !ok || cluster.Spec.AllowedNamespaces == nil {
+		return nil
+	}
+	selector, err := metav1.LabelSelectorAsSelector(cluster.Spec.AllowedNamespaces.LabelSelector())
+	if err != nil {
+		return nil
+	}
+	return selector
+}
+
+func duration(given *metav1.Duration, otherwise time.Duration) time.Duration {
+	if given == nil {
+		return otherwise
+	}
+	return given.Duration
+}

@@ -1,0 +1,178 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/session"
+)
+
+// +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders;clusterpaymentproviders,verbs=get;list;watch
+// +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders/status;clusterpaymentproviders/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+
+const (
+	// secretInterval is how often a provider reads its Secret again: there is no watch on Secrets.
+	secretInterval = time.Minute
+	// hurriedSecretInterval is the same while sessions wait for credentials.
+	hurriedSecretInterval = 20 * time.Second
+)
+
+// ProviderReconciler keeps the accounts of one of the two kinds of provider. Both run the same body.
+type ProviderReconciler struct {
+	Client client.Client
+	// SecretReader reads Secrets live: the operator may get them, and neither list nor watch them.
+	SecretReader client.Reader
+	Recorder     events.EventRecorder
+	Directory    *Directory
+	Definitions  *Definitions
+	// Sessions wakes sessions, Providers the providers of this kind.
+	Sessions  *Waker
+	Providers *Waker
+	// SecretNamespace is where the Secrets of ClusterPaymentProviders are.
+	SecretNamespace string
+	// AllowPrivate permits http and private addresses.
+	AllowPrivate bool
+	Now          func() time.Time
+
+	// New makes an empty object of the kind.
+	New func() v1alpha1.GenericProvider
+	// NewList makes an empty list of the kind.
+	NewList func() client.ObjectList
+}
+
+// Reconcile looks at one provider, keeps its account as the spec, the class and the Secret say, and writes its status.
+func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	provider := r.New()
+	key := providerKey{kind: provider.ProviderKind(), NamespacedName: request.NamespacedName}
+	if err := r.Client.Get(ctx, request.NamespacedName, provider); err != nil {
+		if client.IgnoreNotFound(err) == nil {
+			r.Directory.remove(key)
+			return ctrl.Result{}, r.wakeSessions(ctx, key)
+		}
+		return ctrl.Result{}, err
+	}
+	changed, err := r.equip(ctx, provider)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if changed {
+		if err := r.wakeSessions(ctx, key); err != nil {
+			return ctrl.Result{}, err
+		}
+	}
+	known, _ := r.Directory.lookUp(key)
+	says, wait := r.summary(known)
+	if err := r.tell(ctx, provider, says); err != nil && !errors.Is(err, errOutdated) {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: wait}, nil
+}
+
+// summary is what the provider's conditions should say, and when to look at it again.
+func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
+	switch {
+	case known.obstacle != nil:
+		says := summary{ready: metav1.ConditionFalse, reason: known.trouble, message: known.obstacle.Message, progress: session.Reconciling}
+		if r.Now().Sub(known.troubleSince) >= session.Patience {
+			says.progress = session.Stalled
+		}
+		return says, hurriedSecretInterval
+	case known.rejected:
+		return summary{
+			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonCredentialsRejected, progress: session.Stalled,
+			message: "The provider does not accept the credentials of the Secret. Mend the Secret; a change is noticed by itself.",
+		}, hurriedSecretInterval
+	default:
+		return summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "Calls can be made with the account."}, secretInterval
+	}
+}
+
+// tell writes the status, if it says something new, and an Event for what a person should look at.
+func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.GenericProvider, says summary) error {
+	before, ok := provider.DeepCopyObject().(v1alpha1.GenericProvider)
+	if !ok {
+		return fmt.Errorf("a copy of %s is not a provider", keyOf(provider))
+	}
+	status := provider.ProviderStatus()
+	conditions{&status.Conditions, provider.GetGeneration(), r.Now()}.summarize(says)
+	status.ObservedGeneration = provider.GetGeneration()
+	if equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
+		return nil
+	}
+	if err := patchStatus(ctx, r.Client, provider, before); err != nil {
+		return err
+	}
+	if says.reason == v1alpha1.ReasonCredentialsRejected && readyReason(before.ProviderStatus().Conditions) != says.reason {
+		r.Recorder.Eventf(provider, nil, "Warning", says.reason, "Authenticate", "%s", says.message)
+	}
+	return nil
+}
+
+// wakeSessions lets every session of a provider look at it again.
+func (r *ProviderReconciler) wakeSessions(ctx context.Context, key providerKey) error {
+	sessions := &v1alpha1.PaymentSessionList{}
+	if err := r.Client.List(ctx, sessions, client.MatchingFields{sessionsByProvider: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("cannot list the sessions of %s: %w", key, err)
+	}
+	for i := range sessions.Items {
+		r.Sessions.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&sessions.Items[i])}, 0, 0)
+	}
+	return nil
+}
+
+// SetupWithManager adds the controller to a manager.
+func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		For(r.New()).
+		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
+		WatchesRawSource(r.Providers.source()).
+		Complete(r)
+}
+
+// ofClass finds the providers of a class.
+func (r *ProviderReconciler) ofClass(ctx context.Context, class client.Object) []ctrl.Request {
+	providers := r.NewList()
+	if err := r.Client.List(ctx, providers, client.MatchingFields{providersByClass: class.GetName()}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the providers of a class", "class", class.GetName())
+		return nil
+	}
+	var requests []ctrl.Request
+	add := func(object client.Object) {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+	}
+	switch list := providers.(type) {
+	case *v1alpha1.PaymentProviderList:
+		for i := range list.Items {
+			add(&list.Items[i])
+		}
+	case *v1alpha1.ClusterPaymentProviderList:
+		for i := range list.Items {
+			add(&list.Items[i])
+		}
+	}
+	return requests
+}
+
+// secretName is where a provider's credentials are.
+func (r *ProviderReconciler) secretName(provider v1alpha1.GenericProvider) types.NamespacedName {
+	name := types.NamespacedName{Namespace: provider.GetNamespace(), Name: provider.ProviderSpec().CredentialsSecretRef.Name}
+	if name.Namespace == "" {
+		name.Namespace = r.SecretNamespace
+	}
+	return name
+}

@@ -1,0 +1,76 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// eventSource is what Events name as their reporter.
+const eventSource = "payment-session-operator"
+
+// Options of the controllers.
+type Options struct {
+	// Workers reconcile that many sessions at once.
+	Workers int
+	// SecretNamespace is where the Secrets of ClusterPaymentProviders are.
+	SecretNamespace string
+	// DryRun forbids every call that changes something at a provider.
+	DryRun bool
+	// AllowPrivate permits endpoints with plain http and private addresses.
+	AllowPrivate bool
+	// Now is the clock.
+	Now func() time.Time
+	// Jitter gives a number from 0 up to 1, another each time.
+	Jitter func() float64
+}
+
+// Setup adds the controllers, their indexes and the directory of accounts to a manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
+	if err := setupIndexes(ctx, mgr); err != nil {
+		return err
+	}
+	directory, definitions, sessions := NewDirectory(), NewDefinitions(), &Waker{}
+	recorder := mgr.GetEventRecorder(eventSource)
+	reconciler := &PaymentSessionReconciler{
+		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder,
+		Directory: directory, Sessions: sessions, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
+	}
+	directory.Drain = reconciler.Drain
+	if err := mgr.Add(directory); err != nil {
+		return fmt.Errorf("cannot add the directory of accounts: %w", err)
+	}
+	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
+		return fmt.Errorf("cannot set up the session controller: %w", err)
+	}
+	for _, kind := range []struct {
+		object func() v1alpha1.GenericProvider
+		list   func() client.ObjectList
+	}{
+		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }},
+		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }},
+	} {
+		providers := &ProviderReconciler{
+			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
+			Directory: directory, Definitions: definitions, Sessions: sessions, Providers: &Waker{},
+			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
+			New: kind.object, NewList: kind.list,
+		}
+		if err := providers.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("cannot set up a provider controller: %w", err)
+		}
+	}
+	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: definitions, Now: options.Now}
+	if err := classes.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("cannot set up the class controller: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Applies a kustomization of config/ to the cluster of $KUBECONFIG and ends only when that cluster takes a PaymentSession.
+#
+#   hack/install.sh config/install    all but the manager's Deployment
+#   hack/install.sh config/default    all
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+kubectl=hack/kubectl.sh
+
+render() { go tool -modfile=hack/tools/go.mod kustomize build "$1"; }
+apply() { "$kubectl" apply --server-side --force-conflicts --field-manager=payment-session-operator-install -f - >/dev/null; }
+
+# The definitions first: the classes are objects of theirs.
+render config/crd | apply
+"$kubectl" wait --for=condition=Established --timeout=60s \
+  crd/paymentsessions.payments.payops.dev crd/paymentproviders.payments.payops.dev \
+  crd/clusterpaymentproviders.payments.payops.dev crd/paymentproviderclasses.payments.payops.dev >/dev/null
+if [ -n "${IMG:-}" ]; then
+  render "$1" | sed "s|image: payment-session-operator:dev|image: $IMG|" | apply
+else
+  render "$1" | apply
+fi
+
+# A definition is established a moment before every API server serves it.
+for _ in $(seq 60); do
+  if reply=$("$kubectl" create --dry-run=server -f - 2>&1 <<YAML
+apiVersion: payments.payops.dev/v1alpha1
+kind: PaymentSession
+metadata: {generateName: install-check-, namespace: payops-system}
+spec: {providerRef: {name: install-check}, sessionID: install-check}
+YAML
+  ); then
+    echo "installed: the cluster takes PaymentSessions"
+    exit 0
+  fi
+  sleep 1
+done
+echo "the cluster does not take a PaymentSession after a minute: $reply" >&2
+exit 1

@@ -1,0 +1,116 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command simulator runs the four providers on one address, or asks one that runs what it knows.
+//
+//	simulator serve --listen 127.0.0.1:9090 --objects objects.yaml
+//	simulator objects --url http://127.0.0.1:9090   the sessions in its books and their states
+//	simulator calls --url http://127.0.0.1:9090     the calls that it has received
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(arguments []string) error {
+	if len(arguments) == 0 {
+		return errors.New("usage: simulator serve|objects|calls [flags]")
+	}
+	flags := flag.NewFlagSet(arguments[0], flag.ExitOnError)
+	listen := flags.String("listen", "127.0.0.1:9090", "the address to serve on")
+	objects := flags.String("objects", "", "a YAML file with the sessions to begin with")
+	url := flags.String("url", "http://127.0.0.1:9090", "the simulator to ask")
+	if err := flags.Parse(arguments[1:]); err != nil {
+		return err
+	}
+	switch arguments[0] {
+	case "serve":
+		return serve(*listen, *objects)
+	case "objects":
+		return list(*url+"/simulator/objects", "PROVIDER\tID\tSTATE", func(object simulator.Object) string {
+			return fmt.Sprintf("%s\t%s\t%s", object.Provider, object.ID, object.State)
+		})
+	case "calls":
+		return list(*url+"/simulator/calls", "PROVIDER\tOPERATION\tID\tREPLY", func(call simulator.Call) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%d", call.Provider, call.Operation, call.ID, call.Code)
+		})
+	default:
+		return fmt.Errorf("unknown command %q: want serve, objects or calls", arguments[0])
+	}
+}
+
+func serve(listen, objects string) error {
+	upstreams := simulator.New()
+	if objects != "" {
+		text, err := os.ReadFile(objects)
+		if err != nil {
+			return err
+		}
+		var known []simulator.Object
+		if err := yaml.UnmarshalStrict(text, &known); err != nil {
+			return fmt.Errorf("%s: %w", objects, err)
+		}
+		for _, object := range known {
+			upstreams.Add(object)
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	server := &http.Server{Addr: listen, Handler: upstreams.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		<-ctx.Done()
+		upstreams.Close()
+		_ = server.Close()
+	}()
+	fmt.Printf("circle, helio, omise and txn are served at http://%s/\n", listen)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// list asks a simulator for a list and prints it as a table.
+func list[T any](url, heading string, row func(T) string) error {
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	door := httpx.New(httpx.Options{AllowPrivate: true, Timeout: 10 * time.Second})
+	defer door.Close()
+	reply, err := door.Do(context.Background(), request)
+	if err != nil {
+		return fmt.Errorf("cannot ask %s: %w", url, err)
+	}
+	var rows []T
+	if err := json.Unmarshal(reply.Body, &rows); err != nil {
+		return fmt.Errorf("%s: %w", url, err)
+	}
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, heading)
+	for _, each := range rows {
+		fmt.Fprintln(table, row(each))
+	}
+	return table.Flush()
+}

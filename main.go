@@ -1,0 +1,191 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager is the payment-session operator.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/controllers"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+const (
+	projectName = "payment-session-operator"
+	// shutdownTimeout leaves the longest call that a provider's timeout allows the time to end, and its status to be
+	// written. The Deployment's termination grace period is longer.
+	shutdownTimeout = 75 * time.Second
+)
+
+type options struct {
+	metricsAddress           string
+	metricsSecure            bool
+	probeAddress             string
+	leaderElect              bool
+	maxConcurrentReconciles  int
+	watchNamespaces          string
+	watchLabelSelector       string
+	clusterResourceNamespace string
+	dryRun                   bool
+	allowPrivateEndpoints    bool
+	zap                      zap.Options
+}
+
+func (o *options) bind(flags *flag.FlagSet) {
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "The address that metrics are served at; 0 serves none.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over TLS, to those alone who may get /metrics.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that /healthz and /readyz are served at; 0 serves none.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several managers be the leader; only that one does anything.")
+	flags.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8, "How many sessions are reconciled at once. Calls to providers do not count: they run beside.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "The namespaces whose sessions and providers are looked after, separated by commas; empty for all.")
+	flags.StringVar(&o.watchLabelSelector, "watch-label-selector", "", "A label selector for the sessions that are looked after; empty for all.")
+	flags.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "payops-system", "The namespace of the Secrets of ClusterPaymentProviders, and of the leader's lease.")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "Make no call that changes anything at a provider; say WouldExpire instead.")
+	flags.BoolVar(&o.allowPrivateEndpoints, "allow-private-endpoints", false, "Allow endpoints with plain http and with loopback or private addresses, for tests and demos.")
+	o.zap.BindFlags(flags)
+}
+
+func main() {
+	var opts options
+	opts.bind(flag.CommandLine)
+	flag.Parse()
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap)))
+	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+		ctrl.Log.Error(err, "the manager ends")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, opts options) error {
+	httpx.UserAgent = projectName + "/" + version
+	cacheOptions, err := opts.cache()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(ctrl.GetConfigOrDie(), ctrl.Options{
+		Scheme:                        newScheme(),
+		Cache:                         cacheOptions,
+		Metrics:                       opts.metrics(),
+		HealthProbeBindAddress:        opts.probeAddress,
+		LeaderElection:                opts.leaderElect,
+		LeaderElectionID:              opts.lease(),
+		LeaderElectionNamespace:       opts.clusterResourceNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       ptr.To(shutdownTimeout),
+		Client:                        client.Options{FieldOwner: projectName},
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make the manager: %w", err)
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
+		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64,
+	}); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	ctrl.Log.Info("starting", "version", version, "dryRun", opts.dryRun, "allowPrivateEndpoints", opts.allowPrivateEndpoints)
+	return mgr.Start(ctx)
+}
+
+func newScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+// cache keeps what the operator reads and nothing else.
+func (o *options) cache() (cache.Options, error) {
+	selector, err := labels.Parse(o.watchLabelSelector)
+	if err != nil {
+		return cache.Options{}, fmt.Errorf("--watch-label-selector: %w", err)
+	}
+	cached := cache.Options{
+		// A read of a kind that nobody watches must fail, and not start a watch on all Secrets of the cluster.
+		ReaderFailOnMissingInformer: true,
+		DefaultTransform:            cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.PaymentSession{}: {Label: selector, Transform: stripSession},
+			&corev1.Namespace{}:        {Transform: stripNamespace},
+		},
+	}
+	for name := range strings.SplitSeq(o.watchNamespaces, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			if cached.DefaultNamespaces == nil {
+				cached.DefaultNamespaces = map[string]cache.Config{}
+			}
+			cached.DefaultNamespaces[name] = cache.Config{}
+		}
+	}
+	return cached, nil
+}
+
+// stripSession drops what is never read of a session, of which there may be very many.
+func stripSession(object any) (any, error) {
+	if session, ok := object.(*v1alpha1.PaymentSession); ok {
+		session.ManagedFields = nil
+		delete(session.Annotations, corev1.LastAppliedConfigAnnotation)
+	}
+	return object, nil
+}
+
+// stripNamespace keeps a namespace's name and labels.
+func stripNamespace(object any) (any, error) {
+	if namespace, ok := object.(*corev1.Namespace); ok {
+		kept := metav1.ObjectMeta{Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, Labels: namespace.Labels}
+		*namespace = corev1.Namespace{TypeMeta: namespace.TypeMeta, ObjectMeta: kept}
+	}
+	return object, nil
+}
+
+func (o *options) metrics() metricsserver.Options {
+	served := metricsserver.Options{BindAddress: o.metricsAddress, SecureServing: o.metricsSecure}
+	if o.metricsSecure {
+		served.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return served
+}
+
+// lease is the name of the leader's lease: one for each shard.
+func (o *options) lease() string {
+	name := projectName + ".payops.dev"
+	if o.watchLabelSelector == "" && o.watchNamespaces == "" {
+		return name
+	}
+	shard := fnv.New32a()
+	_, _ = shard.Write([]byte(o.watchNamespaces + "\x00" + o.watchLabelSelector))
+	return fmt.Sprintf("%s-%08x", name, shard.Sum32())
+}

@@ -1,0 +1,173 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controlplane starts a real control plane: etcd, kube-apiserver and, where asked for, kube-controller-manager, built
+// from pinned Go modules. The demo, the tests and the benchmark share it.
+package controlplane
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// controllers are those that a namespace's teardown and a ServiceAccount need; the rest would only cost memory.
+const controllers = "namespace-controller,garbage-collector-controller,serviceaccount-controller,root-ca-certificate-publisher-controller"
+
+const stopTimeout = 20 * time.Second
+
+// Options of a control plane.
+type Options struct {
+	// Dir is where its kubeconfig and logs go.
+	Dir string
+	// ControllerManager starts kube-controller-manager too: without it a namespace that is deleted stays for ever.
+	ControllerManager bool
+	// CRDs is a folder of CustomResourceDefinitions to install; empty for none.
+	CRDs string
+	// APIServerFlags are added to kube-apiserver's, by name without dashes.
+	APIServerFlags map[string]string
+}
+
+// ControlPlane is one that runs.
+type ControlPlane struct {
+	// Config is the administrator's.
+	Config *rest.Config
+	// Kubeconfig is the path of the administrator's kubeconfig.
+	Kubeconfig string
+	// Kubectl is the path of kubectl.
+	Kubectl string
+
+	environment *envtest.Environment
+	manager     *exec.Cmd
+}
+
+// Root is the folder of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Assets is the folder with the binaries, which are built first where they are missing.
+func Assets() (string, error) {
+	build := exec.Command(filepath.Join(Root(), "hack", "controlplane", "build.sh"))
+	build.Stderr = os.Stderr
+	output, err := build.Output()
+	if err != nil {
+		return "", fmt.Errorf("cannot build the control plane: %w", err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+	return lines[len(lines)-1], nil
+}
+
+// Start starts a control plane and returns when it answers.
+func Start(options Options) (*ControlPlane, error) {
+	assets, err := Assets()
+	if err != nil {
+		return nil, err
+	}
+	environment := &envtest.Environment{BinaryAssetsDirectory: assets}
+	if options.CRDs != "" {
+		environment.CRDDirectoryPaths, environment.ErrorIfCRDPathMissing = []string{options.CRDs}, true
+	}
+	for name, value := range options.APIServerFlags {
+		environment.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	}
+	config, err := environment.Start()
+	if err != nil {
+		return nil, fmt.Errorf("cannot start etcd and kube-apiserver: %w", err)
+	}
+	plane := &ControlPlane{
+		Config: config, environment: environment,
+		Kubeconfig: filepath.Join(options.Dir, "kubeconfig"), Kubectl: filepath.Join(assets, "kubectl"),
+	}
+	if err := plane.finish(assets, options); err != nil {
+		return nil, errors.Join(err, plane.Stop())
+	}
+	return plane, nil
+}
+
+// finish writes the kubeconfig and starts what envtest does not.
+func (p *ControlPlane) finish(assets string, options Options) error {
+	admin, err := p.environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+	if err != nil {
+		return fmt.Errorf("cannot make an administrator: %w", err)
+	}
+	kubeconfig, err := admin.KubeConfig()
+	if err != nil {
+		return fmt.Errorf("cannot make a kubeconfig: %w", err)
+	}
+	if err := os.WriteFile(p.Kubeconfig, kubeconfig, 0o600); err != nil {
+		return err
+	}
+	if !options.ControllerManager {
+		return nil
+	}
+	log, err := os.Create(filepath.Join(options.Dir, "kube-controller-manager.log"))
+	if err != nil {
+		return err
+	}
+	p.manager = exec.Command(filepath.Join(assets, "kube-controller-manager"),
+		"--kubeconfig="+p.Kubeconfig, "--controllers="+controllers, "--leader-elect=false", "--secure-port=0",
+		"--concurrent-namespace-syncs=10", "--kube-api-qps=500", "--kube-api-burst=1000",
+		"--root-ca-file="+p.rootCA(options.Dir))
+	p.manager.Stdout, p.manager.Stderr = log, log
+	if err := p.manager.Start(); err != nil {
+		return fmt.Errorf("cannot start kube-controller-manager: %w", err)
+	}
+	return nil
+}
+
+// rootCA writes the API server's certificate authority to a file.
+func (p *ControlPlane) rootCA(dir string) string {
+	path := filepath.Join(dir, "ca.crt")
+	// A missing file shows in the controller manager's log, and only keeps it from publishing the certificate.
+	_ = os.WriteFile(path, p.Config.CAData, 0o600)
+	return path
+}
+
+// Stop stops it and removes its data.
+func (p *ControlPlane) Stop() error {
+	var failure error
+	if p.manager != nil && p.manager.Process != nil {
+		failure = stop(p.manager)
+	}
+	return errors.Join(failure, p.environment.Stop())
+}
+
+// stop ends a process that was started here.
+func stop(command *exec.Cmd) error {
+	if err := command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(stopTimeout):
+		return command.Process.Kill()
+	}
+}
+
+// Run runs kubectl as the administrator and gives what it printed.
+func (p *ControlPlane) Run(input string, arguments ...string) (string, error) {
+	command := exec.Command(p.Kubectl, append([]string{"--kubeconfig=" + p.Kubeconfig}, arguments...)...)
+	var output bytes.Buffer
+	command.Stdout, command.Stderr = &output, &output
+	command.Stdin = strings.NewReader(input)
+	err := command.Run()
+	if err != nil {
+		err = fmt.Errorf("kubectl %s: %w\n%s", strings.Join(arguments, " "), err, output.String())
+	}
+	return output.String(), err
+}
