@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,4 +28,4 @@ func patchStatus(ctx context.Context, writer client.Client, object, before clien
 }
 
 // errOutdated is a write that came too late. It is told to the caller and ends there.
-var errOutdated = fmt.Errorf("the object has changed since it was read")
+var errOutdated = errors.New("the object has changed since it was read")

@@ -8,9 +8,9 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,11 +23,10 @@ import (
 func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope) (bool, error) {
 	object := &v1alpha1.PaymentSession{}
 	remembered, known := r.memories.get(scope.request.NamespacedName)
-	err := r.Client.Get(ctx, scope.request.NamespacedName, object)
-	if client.IgnoreNotFound(err) != nil {
+	gone, err := r.read(ctx, scope.request, object)
+	if err != nil {
 		return false, err
 	}
-	gone := err != nil
 	if known && (gone || remembered.uid != object.UID) {
 		r.forget(scope.request.NamespacedName, remembered)
 		remembered = memory{}
@@ -43,6 +42,12 @@ func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope
 		return false, nil
 	}
 	return true, nil
+}
+
+// read reads the session from the cache, and reports whether it is gone.
+func (r *PaymentSessionReconciler) read(ctx context.Context, request ctrl.Request, object *v1alpha1.PaymentSession) (bool, error) {
+	err := r.Client.Get(ctx, request.NamespacedName, object)
+	return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 }
 
 // forget drops what is known of a session that no longer exists.
@@ -192,7 +197,7 @@ func (r *PaymentSessionReconciler) confirm(uid types.UID, request ctrl.Request) 
 
 // delete deletes a session whose time to live is over, if it is still the one that was read.
 func (r *PaymentSessionReconciler) delete(ctx context.Context, expired *v1alpha1.PaymentSession) error {
-	same := client.Preconditions{UID: ptr.To(expired.UID), ResourceVersion: ptr.To(expired.ResourceVersion)}
+	same := client.Preconditions{UID: new(expired.UID), ResourceVersion: new(expired.ResourceVersion)}
 	if err := r.Client.Delete(ctx, expired, same); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot delete the session, whose time to live is over: %w", err)
 	}

@@ -166,12 +166,12 @@ func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.Gen
 	case err != nil:
 		return nil, "", notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", r.secretName(provider), err)
 	}
-	fingerprint := sha256.New()
-	fmt.Fprintln(fingerprint, class.UID, class.Generation, base, spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
+	parts := fmt.Appendln(nil, class.UID, class.Generation, base, spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
 	for _, name := range slices.Sorted(maps.Keys(credentials)) {
-		fmt.Fprintln(fingerprint, name, []byte(credentials[name]))
+		parts = fmt.Appendln(parts, name, []byte(credentials[name]))
 	}
-	return &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}, string(fingerprint.Sum(nil)), nil
+	fingerprint := sha256.Sum256(parts)
+	return &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}, string(fingerprint[:]), nil
 }
 
 // secret reads a Secret live.
@@ -206,15 +206,15 @@ func (r *ProviderReconciler) refresher(key providerKey) func(context.Context) bo
 }
 
 // teller notes that the credentials were rejected, or are accepted again, and lets the provider and its sessions say so.
-func (r *ProviderReconciler) teller(key providerKey, rejected bool) func() {
-	return func() {
+func (r *ProviderReconciler) teller(key providerKey, rejected bool) func(context.Context) {
+	return func(ctx context.Context) {
 		r.Directory.amend(key, func(known *entry) { known.rejected = rejected })
 		r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
 		if rejected {
 			return
 		}
-		if err := r.wakeSessions(context.Background(), key); err != nil {
-			ctrl.Log.WithName("provider").Error(err, "cannot wake the sessions of a provider that accepts its credentials again")
+		if err := r.wakeSessions(ctx, key); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "cannot wake the sessions of a provider that accepts its credentials again")
 		}
 	}
 }

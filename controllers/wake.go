@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -36,7 +35,7 @@ func (w *Waker) source() source.Source {
 func (w *Waker) Wake(request ctrl.Request, after time.Duration, priority int) {
 	switch queue := w.queue.Load().(type) {
 	case priorityqueue.PriorityQueue[ctrl.Request]:
-		queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: ptr.To(priority)}, request)
+		queue.AddWithOpts(priorityqueue.AddOpts{After: after, Priority: new(priority)}, request)
 	case workqueue.TypedRateLimitingInterface[ctrl.Request]:
 		queue.AddAfter(request, after)
 	}

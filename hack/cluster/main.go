@@ -23,12 +23,13 @@ import (
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 const startTimeout = 2 * time.Minute
 
 func main() {
-	dir := flag.String("dir", filepath.Join(controlplane.Root(), "bin", "controlplane"), "where the kubeconfig, the logs and the process id are kept")
+	dir := flag.String("dir", filepath.Join(gen.Root(), "bin", "controlplane"), "where the kubeconfig, the logs and the process id are kept")
 	flag.Parse()
 	commands := map[string]func(string) error{"up": up, "down": down, "serve": serve}
 	command, known := commands[flag.Arg(0)]

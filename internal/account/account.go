@@ -82,8 +82,8 @@ type Config struct {
 	// Refresh reads the credentials again after the provider rejected them, and reports whether it gave the account others.
 	Refresh func(context.Context) bool
 	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are.
-	Recovered func()
-	Rejected  func()
+	Recovered func(context.Context)
+	Rejected  func(context.Context)
 }
 
 // Account is one provider object's. It is safe for concurrent use.

@@ -5,8 +5,8 @@ package account
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -130,7 +130,7 @@ func TestNoMoreInFlightThanAllowed(t *testing.T) {
 	provider := &fake{takes: time.Second}
 	run(t, config(provider), func(account *Account) {
 		for i := range 20 {
-			account.Submit(call(fmt.Sprint(i), Expiry))
+			account.Submit(call(strconv.Itoa(i), Expiry))
 		}
 		pass(time.Minute)
 		if got := len(provider.made()); got != 20 {
@@ -202,7 +202,7 @@ func TestRateLimit(t *testing.T) {
 	limited.Limits.Rate, limited.Limits.Burst = 1, 2
 	run(t, limited, func(account *Account) {
 		for i := range 5 {
-			account.Submit(call(fmt.Sprint(i), Expiry))
+			account.Submit(call(strconv.Itoa(i), Expiry))
 		}
 		pass(time.Minute)
 		want := []time.Duration{0, 0, time.Second, 2 * time.Second, 3 * time.Second}
@@ -252,12 +252,12 @@ func TestRejectedCredentialsAreProbedAndNotHammered(t *testing.T) {
 	provider := &fake{result: rejecting}
 	rejected, recovered := 0, 0
 	watched := config(provider)
-	watched.Rejected, watched.Recovered = func() { rejected++ }, func() { recovered++ }
+	watched.Rejected, watched.Recovered = func(context.Context) { rejected++ }, func(context.Context) { recovered++ }
 	run(t, watched, func(account *Account) {
 		for i := range 100 {
-			account.Submit(call(fmt.Sprint(i), Expiry))
+			account.Submit(call(strconv.Itoa(i), Expiry))
 			synctest.Wait()
-			if outcome, there := account.Outcome(types.UID(fmt.Sprint(i))); !there || outcome.Result.Outcome != v1alpha1.OutcomeCredentialsRejected {
+			if outcome, there := account.Outcome(types.UID(strconv.Itoa(i))); !there || outcome.Result.Outcome != v1alpha1.OutcomeCredentialsRejected {
 				t.Fatalf("session %d: outcome %+v, %v", i, outcome, there)
 			}
 		}

@@ -31,12 +31,10 @@ func (a *Account) Run(ctx context.Context) {
 			<-slots
 			continue
 		}
-		a.flights.Add(1)
-		go func() {
-			defer a.flights.Done()
+		a.flights.Go(func() {
 			defer func() { <-slots }()
 			a.fly(context.WithoutCancel(ctx), call, config, epoch)
-		}()
+		})
 	}
 }
 
@@ -131,7 +129,7 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 		a.mu.Unlock()
 		result = config.Upstream.Call(ctx, call.Operation, call.SessionID)
 	}
-	a.learn(call, result, config, epoch)
+	a.learn(ctx, call, result, config, epoch)
 	a.land(call, Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
 }
 
@@ -145,12 +143,12 @@ func (a *Account) land(call Call, outcome Outcome) {
 }
 
 // learn keeps what one session's outcome says of the whole account.
-func (a *Account) learn(call Call, result upstream.Result, config Config, epoch int64) {
+func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, config Config, epoch int64) {
 	a.mu.Lock()
 	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
 		a.pausedUntil = until
 	}
-	var tell func()
+	var tell func(context.Context)
 	switch {
 	case result.Outcome == v1alpha1.OutcomeCredentialsRejected:
 		if epoch == a.epoch && !a.rejected {
@@ -161,7 +159,7 @@ func (a *Account) learn(call Call, result upstream.Result, config Config, epoch 
 	}
 	a.mu.Unlock()
 	if tell != nil {
-		tell()
+		tell(ctx)
 	}
 }
 

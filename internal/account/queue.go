@@ -59,18 +59,20 @@ func (q *queue) empty() bool { return len(q.entries) == 0 }
 // entries is a heap.Interface.
 type entries []*entry
 
-func (e entries) Len() int { return len(e) }
+func (e *entries) Len() int { return len(*e) }
 
-func (e entries) Less(i, j int) bool {
-	if e[i].Priority != e[j].Priority {
-		return e[i].Priority > e[j].Priority
+func (e *entries) Less(i, j int) bool {
+	a, b := (*e)[i], (*e)[j]
+	if a.Priority != b.Priority {
+		return a.Priority > b.Priority
 	}
-	return e[i].number < e[j].number
+	return a.number < b.number
 }
 
-func (e entries) Swap(i, j int) {
-	e[i], e[j] = e[j], e[i]
-	e[i].index, e[j].index = i, j
+func (e *entries) Swap(i, j int) {
+	list := *e
+	list[i], list[j] = list[j], list[i]
+	list[i].index, list[j].index = i, j
 }
 
 // Push is heap.Interface's.

@@ -78,7 +78,7 @@ func (f Facts) fail() Action {
 
 // conclude tells a reason and, by its row of the table, when to go on.
 func (f Facts) conclude(reason, details string) Action {
-	f.remember(reason)
+	f.Memory = f.remember(reason)
 	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
 	action.Memory.Look = ""
 	wait := f.waitFor(reason, action.Verdict.Progress)
@@ -107,7 +107,7 @@ func (f Facts) stateAfter() v1alpha1.SessionState {
 }
 
 // remember counts how often and since when the session has been in one kind of trouble.
-func (f *Facts) remember(reason string) {
+func (f Facts) remember(reason string) Memory {
 	if f.Memory.Trouble != reason {
 		// A provider that is down in changing ways is backed off from all the same.
 		if table[f.Memory.Trouble].next != backingOff || table[reason].next != backingOff {
@@ -119,6 +119,7 @@ func (f *Facts) remember(reason string) {
 		f.Memory.Attempts++
 		f.Memory.AccountEpoch = f.Heard.AccountEpoch
 	}
+	return f.Memory
 }
 
 // waitFor is the time until the next call; 0 for none.

@@ -34,7 +34,7 @@ func (omise) unknown(id string) Reply {
 }
 
 func (o omise) expire(object *Object, now time.Time) Reply {
-	code, message := "", ""
+	var code, message string
 	switch {
 	case object.Variant == Card:
 		code, message = "not_expirable", "payment method does not support manual expiration"

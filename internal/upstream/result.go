@@ -97,14 +97,15 @@ func noReply(failure error) Result {
 
 // outcome is the engine's own reading of an HTTP status.
 func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bool, seen facts) v1alpha1.Outcome {
+	family := code / 100
 	switch {
 	case code == http.StatusTooManyRequests:
 		return v1alpha1.OutcomeThrottled
-	case code == http.StatusRequestTimeout, code >= 500 && code <= 599:
+	case code == http.StatusRequestTimeout, family == 5:
 		return v1alpha1.OutcomeUnavailable
 	case !readable:
 		return v1alpha1.OutcomeUnexpectedResponse
-	case code >= 200 && code <= 299:
+	case family == 2:
 		return v1alpha1.OutcomeAccepted
 	case code == http.StatusUnauthorized:
 		return v1alpha1.OutcomeCredentialsRejected
@@ -115,7 +116,7 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 	case code == http.StatusNotFound:
 		return v1alpha1.OutcomeUnexpectedResponse
 	// There is nothing to refuse in a read.
-	case code >= 400 && code <= 499 && operation == v1alpha1.OperationExpire:
+	case family == 4 && operation == v1alpha1.OperationExpire:
 		return v1alpha1.OutcomeRefused
 	default:
 		return v1alpha1.OutcomeUnexpectedResponse

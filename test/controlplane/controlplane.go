@@ -12,13 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // controllers are those that a namespace's teardown and a ServiceAccount need; the rest would only cost memory.
@@ -51,15 +52,9 @@ type ControlPlane struct {
 	manager     *exec.Cmd
 }
 
-// Root is the folder of the repository.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..")
-}
-
 // Assets is the folder with the binaries, which are built first where they are missing.
 func Assets() (string, error) {
-	build := exec.Command(filepath.Join(Root(), "hack", "controlplane", "build.sh"))
+	build := exec.Command(filepath.Join(gen.Root(), "hack", "controlplane", "build.sh"))
 	build.Stderr = os.Stderr
 	output, err := build.Output()
 	if err != nil {

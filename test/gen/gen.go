@@ -172,6 +172,6 @@ func ParseClass(text string) *v1alpha1.PaymentProviderClass {
 
 // Root is the folder of the repository.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
+	_, file, _, _ := runtime.Caller(0) //nolint:dogsled // The file is all that is wanted.
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
