@@ -3,6 +3,7 @@ module github.com/payops-dev/payment-session-operator
 go 1.26.0
 
 require (
+	github.com/fluxcd/cli-utils v1.2.2
 	github.com/google/cel-go v0.29.2
 	github.com/google/go-cmp v0.7.0
 	golang.org/x/net v0.57.0

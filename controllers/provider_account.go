@@ -56,7 +56,7 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 		return false, err
 	}
 	key, changed := keyOf(provider), false
-	r.Directory.update(key, func(known *entry) {
+	r.Directory.update(key, func(known *entry) { //nolint:contextcheck // An account outlives the reconcile that makes it.
 		if known.uid != provider.GetUID() {
 			known.close()
 			*known = entry{uid: provider.GetUID()}

@@ -1,0 +1,177 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package await lets a test wait for an object to become what it should be, by watching it. Every object that it looks at is
+// checked against kstatus, as Flux, Helm and Argo CD would read it.
+package await
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/yaml"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// timeout is for a machine that is busy with everything else; it is no statement about speed.
+const timeout = 2 * time.Minute
+
+// Reason waits until the Ready condition of an object has a reason that speaks of the present generation.
+func Reason[T client.Object](t *testing.T, c client.WithWatch, object T, reason string) T {
+	t.Helper()
+	return Until(t, c, object, "Ready has the reason "+reason, func(object T) bool {
+		ready := apimeta.FindStatusCondition(Conditions(t, object), v1alpha1.ConditionReady)
+		return ready != nil && ready.Reason == reason && ready.ObservedGeneration == object.GetGeneration()
+	})
+}
+
+// Until waits until an object is as it should be, and gives it as it then is.
+func Until[T client.Object](t *testing.T, c client.WithWatch, object T, what string, holds func(T) bool) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	var last T
+	for event := range events(ctx, t, c, object) {
+		seen, ok := event.Object.(T)
+		if !ok || event.Type == watch.Deleted {
+			continue
+		}
+		last = seen
+		checkKstatus(t, seen)
+		if holds(seen) {
+			return seen
+		}
+	}
+	if reflect.ValueOf(last).IsNil() {
+		t.Fatalf("waited for: %s; the object was never there", what)
+	}
+	text, err := yaml.Marshal(last)
+	t.Fatalf("waited for: %s; the object is\n%s%v", what, text, err)
+	return last
+}
+
+// Gone waits until an object no longer exists.
+func Gone(t *testing.T, c client.WithWatch, object client.Object) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	seen := events(ctx, t, c, object)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(object), object); client.IgnoreNotFound(err) == nil && err != nil {
+		return
+	}
+	for event := range seen {
+		if event.Type == watch.Deleted {
+			return
+		}
+	}
+	t.Fatalf("waited for %s to be gone", object.GetName())
+}
+
+// events watches one object, from the state that it is in.
+func events(ctx context.Context, t *testing.T, c client.WithWatch, object client.Object) <-chan watch.Event {
+	t.Helper()
+	kind, err := apiutil.GVKForObject(object, c.Scheme())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind.Kind += "List"
+	made, err := c.Scheme().New(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, ok := made.(client.ObjectList)
+	if !ok {
+		t.Fatalf("%s is not a list", kind)
+	}
+	watched, err := c.Watch(ctx, list, client.InNamespace(object.GetNamespace()), client.MatchingFields{"metadata.name": object.GetName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(watched.Stop)
+	events := make(chan watch.Event)
+	go func() {
+		defer close(events)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case event, open := <-watched.ResultChan():
+				if !open {
+					return
+				}
+				select {
+				case events <- event:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+	}()
+	return events
+}
+
+// Conditions of any of the four kinds.
+func Conditions(t *testing.T, object client.Object) []metav1.Condition {
+	t.Helper()
+	switch object := object.(type) {
+	case *v1alpha1.PaymentSession:
+		return object.Status.Conditions
+	case v1alpha1.GenericProvider:
+		return object.ProviderStatus().Conditions
+	case *v1alpha1.PaymentProviderClass:
+		return object.Status.Conditions
+	default:
+		return nil
+	}
+}
+
+// checkKstatus computes what GitOps tools make of an object and compares it with what its conditions mean.
+func checkKstatus(t *testing.T, object client.Object) {
+	t.Helper()
+	list := Conditions(t, object)
+	if _, ours := object.(*v1alpha1.PaymentSession); list == nil && !ours {
+		return
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	computed, err := status.Compute(&unstructured.Unstructured{Object: content})
+	if err != nil {
+		t.Fatalf("kstatus cannot read %s: %v", object.GetName(), err)
+	}
+	if want := meaning(object, list, content); computed.Status != want {
+		t.Errorf("kstatus calls %s %s, want %s: %s", object.GetName(), computed.Status, want, fmt.Sprint(list))
+	}
+	if apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReconciling) && apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled) {
+		t.Errorf("%s is both Reconciling and Stalled", object.GetName())
+	}
+}
+
+func meaning(object client.Object, list []metav1.Condition, content map[string]any) status.Status {
+	observed, _, _ := unstructured.NestedInt64(content, "status", "observedGeneration")
+	switch {
+	case object.GetDeletionTimestamp() != nil:
+		return status.TerminatingStatus
+	case observed != object.GetGeneration():
+		return status.InProgressStatus
+	case apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled):
+		return status.FailedStatus
+	case apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReady):
+		return status.CurrentStatus
+	default:
+		return status.InProgressStatus
+	}
+}
