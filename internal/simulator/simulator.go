@@ -109,6 +109,7 @@ type Simulator struct {
 	keys    map[string]map[string]string
 	calls   []Call
 	closed  chan struct{}
+	close   sync.Once
 }
 
 // New makes a simulator with empty books.
@@ -117,7 +118,7 @@ func New() *Simulator {
 }
 
 // Close ends every call that a fault left hanging.
-func (s *Simulator) Close() { close(s.closed) }
+func (s *Simulator) Close() { s.close.Do(func() { close(s.closed) }) }
 
 // Add puts a session into a provider's books, in place of one with the same id.
 func (s *Simulator) Add(object Object) {

@@ -1,0 +1,231 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/controllers"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/controlplane"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+var plane *controlplane.ControlPlane
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "controllers-test")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	plane, err = controlplane.Start(controlplane.Options{Dir: dir, CRDs: filepath.Join(gen.Root(), "config", "crd", "bases")})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = plane.Stop() }()
+	return m.Run(), nil
+}
+
+// clock is a clock that a test can set forward. Between its steps it runs.
+type clock struct {
+	mu    sync.Mutex
+	ahead time.Duration
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) step(ahead time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead += ahead
+}
+
+// world is one test's: a namespace, a manager that looks after it alone, and providers.
+type world struct {
+	client.WithWatch
+	namespace string
+	upstreams *simulator.Simulator
+	url       string
+	clock     *clock
+	options   controllers.Options
+	stop      func()
+}
+
+type worldOption func(*controllers.Options)
+
+func dryRun(options *controllers.Options) { options.DryRun = true }
+
+// newWorld starts everything, with the shipped classes.
+func newWorld(t *testing.T, changes ...worldOption) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	api, err := client.NewWithWatch(plane.Config, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{WithWatch: api, upstreams: simulator.New(), clock: &clock{}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{"team": "shop"}}}
+	w.create(t, namespace)
+	w.namespace = namespace.Name
+	server := httptest.NewServer(w.upstreams.Handler())
+	t.Cleanup(server.Close)
+	t.Cleanup(w.upstreams.Close)
+	w.url = server.URL
+	for _, provider := range gen.Providers {
+		if err := client.IgnoreAlreadyExists(w.Create(t.Context(), gen.Class(provider))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.options = controllers.Options{
+		Workers: 4, SecretNamespace: w.namespace, AllowPrivate: true,
+		Now: w.clock.now, Jitter: func() float64 { return 0 },
+	}
+	for _, change := range changes {
+		change(&w.options)
+	}
+	w.start(t)
+	return w
+}
+
+// start starts a manager; the one before, if any, must have been stopped.
+func (w *world) start(t *testing.T) {
+	t.Helper()
+	mgr, err := ctrl.NewManager(plane.Config, ctrl.Options{
+		Scheme:     w.Scheme(),
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}, ReaderFailOnMissingInformer: true},
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := controllers.Setup(ctx, mgr, w.options); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	var once sync.Once
+	w.stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("the manager ended with %v", err)
+			}
+		})
+	}
+	t.Cleanup(w.stop)
+}
+
+func (w *world) create(t *testing.T, objects ...client.Object) {
+	t.Helper()
+	for _, object := range objects {
+		if err := w.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// provide makes a provider with its Secret.
+func (w *world) provide(t *testing.T, provider string, options ...gen.ProviderOption) *v1alpha1.PaymentProvider {
+	t.Helper()
+	options = append([]gen.ProviderOption{gen.Endpoint(w.url + "/" + provider)}, options...)
+	object := gen.Provider(w.namespace, provider, options...)
+	w.create(t, gen.Secret(w.namespace, provider), object)
+	return object
+}
+
+// session makes a session, open in the provider's books unless another state is given; "" is one that it does not know.
+func (w *world) session(t *testing.T, provider string, state simulator.State, options ...gen.SessionOption) *v1alpha1.PaymentSession {
+	t.Helper()
+	id := gen.ID(provider, len(w.upstreams.Objects())+1)
+	if state != "" {
+		w.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: state})
+	}
+	session := gen.Session(w.namespace, "", provider, id, options...)
+	session.GenerateName = provider + "-"
+	w.create(t, session)
+	return session
+}
+
+// change patches an object.
+func (w *world) change(t *testing.T, object client.Object, patch string) {
+	t.Helper()
+	if err := w.Patch(t.Context(), object, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// poke asks for a fresh look at a session.
+func (w *world) poke(t *testing.T, session *v1alpha1.PaymentSession, value string) {
+	t.Helper()
+	w.change(t, session, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, value))
+}
+
+func (w *world) calls(session *v1alpha1.PaymentSession) []string {
+	return w.upstreams.CallsOf(session.Spec.ProviderRef.Name, session.Spec.SessionID)
+}
+
+func (w *world) reason(t *testing.T, session *v1alpha1.PaymentSession, reason string) *v1alpha1.PaymentSession {
+	t.Helper()
+	return await.Reason(t, w, session, reason)
+}
+
+// event waits for an Event about an object.
+func (w *world) event(t *testing.T, object client.Object, reason string) {
+	t.Helper()
+	watched, err := w.Watch(t.Context(), &eventsv1.EventList{}, client.InNamespace(object.GetNamespace()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watched.Stop()
+	deadline := time.After(time.Minute)
+	for {
+		select {
+		case change := <-watched.ResultChan():
+			if event, ok := change.Object.(*eventsv1.Event); ok && event.Regarding.UID == object.GetUID() && event.Reason == reason {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("no Event with the reason %s", reason)
+		}
+	}
+}
