@@ -58,7 +58,7 @@ func TestEnd(t *testing.T) {
 			if got := w.calls(session); !slices.Equal(got, tc.calls) {
 				t.Errorf("calls %q, want %q", got, tc.calls)
 			}
-			if claimed, real := done.Status.State == v1alpha1.SessionStateExpired, w.upstreams.State(tc.provider, session.Spec.SessionID) == simulator.Expired; claimed != real {
+			if claimed, shown := done.Status.State == v1alpha1.SessionStateExpired, w.upstreams.State(tc.provider, session.Spec.SessionID) == simulator.Expired; claimed != shown {
 				t.Errorf("the status says %q, the provider's books %q", done.Status.State, w.upstreams.State(tc.provider, session.Spec.SessionID))
 			}
 			if done.Status.ClosedAt == nil || done.Status.Upstream == nil || done.Status.Upstream.Status == "" {

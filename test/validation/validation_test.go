@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package api tests what the API server itself refuses and fills in: only a real one evaluates schemas, defaults and CEL.
-package api
+// Package validation tests what the API server itself refuses and fills in: only a real one evaluates schemas, defaults and CEL.
+package validation
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "api-test")
+	dir, err := os.MkdirTemp("", "validation-test")
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Regenerates, tidies, lints and renders everything, and fails if that leaves the tree dirty, untracked files included.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '== %s\n' "$*"; }
+
+before=$(git status --porcelain)
+[ -z "$before" ] || printf 'note: the tree was dirty before:\n%s\n' "$before"
+
+step "generate"
+make --no-print-directory generate
+step "format and tidy"
+gofmt -w api controllers hack/cluster hack/simulator internal main.go test
+for module in . hack/tools hack/controlplane; do
+  go -C "$module" mod tidy
+done
+step "shell scripts parse"
+for script in hack/*.sh hack/*/*.sh .ci/run; do
+  bash -n "$script"
+done
+step "kustomizations render"
+for folder in config/install config/default config/samples hack/demo; do
+  go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
+done
+step "lint"
+make --no-print-directory lint
+step "clean tree"
+after=$(git status --porcelain)
+if [ "$before" != "$after" ]; then
+  printf 'make verify changed the tree; commit what it made:\n%s\n' "$after"
+  git --no-pager diff --stat
+  exit 1
+fi
+echo "verified"

@@ -1,0 +1,199 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e tests the built binary as its users meet it: installed by make install, running under the ServiceAccount and
+// roles of config/rbac, driven with kubectl, on a control plane whose controller manager runs.
+package e2e
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/controlplane"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+var (
+	plane *controlplane.ControlPlane
+	// api is the administrator's client.
+	api client.WithWatch
+	// binary is the manager that was built.
+	binary string
+	// kubeconfig is the ServiceAccount's.
+	kubeconfig string
+)
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "e2e-test")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	plane, err = controlplane.Start(controlplane.Options{Dir: dir, ControllerManager: true})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = plane.Stop() }()
+	binary, kubeconfig = filepath.Join(dir, "manager"), filepath.Join(dir, "service-account")
+	for _, prepare := range []func() error{
+		func() error { return command("go", "build", "-race", "-o", binary, ".") },
+		func() error { return command("make", "--no-print-directory", "install") },
+		becomeServiceAccount,
+	} {
+		if err := prepare(); err != nil {
+			return 0, err
+		}
+	}
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	if api, err = client.NewWithWatch(plane.Config, client.Options{Scheme: scheme}); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+// command runs a program in the repository's folder, as the administrator.
+func command(name string, arguments ...string) error {
+	run := exec.Command(name, arguments...)
+	run.Dir, run.Env = gen.Root(), append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig)
+	if output, err := run.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
+	}
+	return nil
+}
+
+// becomeServiceAccount writes a kubeconfig with a token of the operator's ServiceAccount.
+func becomeServiceAccount() error {
+	token, err := plane.Run("", "create", "token", "payment-session-operator", "--namespace=payops-system", "--duration=2h")
+	if err != nil {
+		return err
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: plane.Config.Host, CertificateAuthorityData: plane.Config.CAData}
+	config.AuthInfos["operator"] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
+	config.Contexts["operator"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "operator"}
+	config.CurrentContext = "operator"
+	return clientcmd.WriteToFile(*config, kubeconfig)
+}
+
+// manager is a running operator.
+type manager struct {
+	command *exec.Cmd
+	log     *os.File
+	ended   chan error
+}
+
+// startManager starts the built binary under the ServiceAccount; it is ended with the test.
+func startManager(t *testing.T, flags ...string) *manager {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "manager.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags = append([]string{
+		"--kubeconfig=" + kubeconfig, "--leader-elect", "--allow-private-endpoints", "--metrics-bind-address=0",
+		"--health-probe-bind-address=0", "--zap-log-level=10",
+	}, flags...)
+	running := &manager{command: exec.Command(binary, flags...), log: log, ended: make(chan error, 1)}
+	running.command.Stdout, running.command.Stderr = log, log
+	if err := running.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { running.ended <- running.command.Wait() }()
+	t.Cleanup(func() { running.stop(t) })
+	return running
+}
+
+// stop ends the manager as Kubernetes does, and waits until it has ended.
+func (m *manager) stop(t *testing.T) {
+	t.Helper()
+	if m.ended == nil {
+		return
+	}
+	_ = m.command.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-m.ended:
+		if err != nil {
+			t.Errorf("the manager ended with %v\n%s", err, m.output(t))
+		}
+	case <-time.After(2 * time.Minute):
+		_ = m.command.Process.Kill()
+		t.Error("the manager did not end")
+	}
+	m.ended = nil
+}
+
+// output is the log so far.
+func (m *manager) output(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(m.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// simulate serves the four providers until the test ends.
+func simulate(t *testing.T) (*simulator.Simulator, string) {
+	t.Helper()
+	upstreams := simulator.New()
+	server := httptest.NewUnstartedServer(upstreams.Handler())
+	server.Config.ErrorLog = nil
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(upstreams.Close)
+	return upstreams, server.URL
+}
+
+// kubectl runs kubectl as the administrator and fails the test if it fails.
+func kubectl(t *testing.T, input string, arguments ...string) string {
+	t.Helper()
+	output, err := plane.Run(input, arguments...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return output
+}
+
+// newNamespace makes a namespace with the four accounts in it.
+func newNamespace(t *testing.T, url string) string {
+	t.Helper()
+	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
+	kubectl(t, "", "create", "namespace", name)
+	for _, provider := range gen.Providers {
+		for _, object := range []client.Object{
+			gen.Secret(name, provider), gen.Provider(name, provider, gen.Endpoint(url+"/"+provider), gen.RateLimit(1000, time.Second)),
+		} {
+			if err := api.Create(t.Context(), object); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return name
+}
