@@ -20,6 +20,20 @@ func Decide(f Facts) Action {
 	if wish := f.wish(); f.Memory.Wish != wish {
 		f.Memory = Memory{Wish: wish, ActedAt: f.Memory.ActedAt}
 	}
+	if f.deleting() {
+		if !f.Memory.Deleting {
+			// What was waited for patiently before is tried at once now that somebody waits for it.
+			f.Memory.Deleting, f.Memory.NextCallAt, f.Memory.Attempts = true, time.Time{}, 0
+		}
+		return f.decideDeletion()
+	}
+	action := f.decideLife()
+	action.Release = HasFinalizer(f.Session) && !WantsFinalizer(f.Session)
+	return action
+}
+
+// decideLife decides about a session that is not being deleted.
+func (f Facts) decideLife() Action {
 	switch {
 	case f.Session.Spec.Suspend:
 		return f.conclude(v1alpha1.ReasonSuspended, "")
@@ -37,21 +51,26 @@ func Decide(f Facts) Action {
 	}
 }
 
-// Wish is what a session should be at a time: expired by its desiredState, or because expireAt has come, now or before it
-// was moved.
+// Wish is what a session should be at a time: expired by its desiredState, because expireAt has come, now or before it was
+// moved, or because it is being deleted.
 func Wish(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
 	at := session.Spec.ExpireAt
-	if session.Spec.DesiredState == v1alpha1.DesiredStateExpired || session.Status.ExpiryStartedAt != nil || at != nil && !at.After(now) {
+	switch {
+	case session.Spec.DesiredState == v1alpha1.DesiredStateExpired,
+		session.Status.ExpiryStartedAt != nil,
+		at != nil && !at.After(now),
+		!session.DeletionTimestamp.IsZero() && session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain:
 		return v1alpha1.DesiredStateExpired
+	default:
+		return v1alpha1.DesiredStateActive
 	}
-	return v1alpha1.DesiredStateActive
 }
 
 func (f Facts) wish() v1alpha1.DesiredState { return Wish(f.Session, f.Now) }
 
 // scheduled reports whether expireAt alone is the cause of an expiry.
 func (f Facts) scheduled() bool {
-	return f.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && f.wish() == v1alpha1.DesiredStateExpired
+	return f.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && !f.deleting() && f.wish() == v1alpha1.DesiredStateExpired
 }
 
 // mayExpire reports whether an expire call is wanted and allowed.
@@ -148,7 +167,7 @@ func (f Facts) ask() Action {
 
 // settled reports whether the status says something of the present spec that only a person can change.
 func (f Facts) settled() bool {
-	return f.stalled() && (f.told(v1alpha1.ReasonSessionNotFound) || f.told(v1alpha1.ReasonExpireUnsupported))
+	return !f.deleting() && f.stalled() && (f.told(v1alpha1.ReasonSessionNotFound) || f.told(v1alpha1.ReasonExpireUnsupported))
 }
 
 // nextCall is the operation to ask for and when; empty where there is nothing more to ask.
@@ -230,7 +249,7 @@ func (f Facts) call(operation v1alpha1.Operation) Action {
 	return Action{
 		Call:    operation,
 		Probe:   f.rejected() && f.Memory.AccountEpoch == f.AccountEpoch,
-		Confirm: operation == v1alpha1.OperationExpire && f.scheduled(),
+		Confirm: operation == v1alpha1.OperationExpire && (f.scheduled() || f.deleting()),
 		Memory:  f.Memory,
 	}
 }

@@ -37,6 +37,11 @@ type Facts struct {
 	// endpoint, a recovery.
 	AccountEpoch int64
 
+	// Uninstalling is true where the definition of PaymentSessions is being deleted: nobody asked for that to expire anything.
+	Uninstalling bool
+	// Twin is true where another live object of the same account and session id wants the session active.
+	Twin bool
+
 	// Heard is the outcome that has come back and was not acted on yet; nil where there is none.
 	Heard *Heard
 	// Memory is what the decision before this one left.
@@ -81,6 +86,10 @@ type Memory struct {
 	NextCallAt time.Time
 	// AccountEpoch at which the credentials were rejected.
 	AccountEpoch int64
+	// Deleting is true once the deletion was seen.
+	Deleting bool
+	// MissingSince is when the provider first did not know a session that is being deleted.
+	MissingSince time.Time
 	// Look is the value of the reconcile-at annotation that the call under way is for.
 	Look string
 }
@@ -105,6 +114,10 @@ type Action struct {
 	Confirm bool
 	// Verdict to write into the status; nil leaves the status as it is.
 	Verdict *Verdict
+	// Release takes the finalizer off.
+	Release bool
+	// Loud says why a release leaves a session that may still be payable; empty where it does not.
+	Loud string
 	// Delete the object: its time to live is over.
 	Delete bool
 	// Wait until the next decision, if nothing else happens; 0 for no timer.

@@ -82,6 +82,10 @@ func (f Facts) conclude(reason, details string) Action {
 	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
 	action.Memory.Look = ""
 	wait := f.waitFor(reason, action.Verdict.Progress)
+	if f.deleting() {
+		wait = f.holdFor(wait)
+		action.Verdict.Message += waysOut
+	}
 	action.Memory.NextCallAt = time.Time{}
 	if wait > 0 {
 		action.Memory.NextCallAt = f.Now.Add(wait)
