@@ -31,7 +31,7 @@ deploy: ## Install everything into the cluster of $KUBECONFIG, with the image IM
 
 .PHONY: uninstall
 uninstall: ## Take back what install or deploy put into the cluster of $KUBECONFIG.
-	@$(TOOL) kustomize build config/default | hack/kubectl.sh delete --ignore-not-found -f -
+	@hack/uninstall.sh
 
 .PHONY: controlplane-up
 controlplane-up: build-hack ## Start a control plane in the background; the last line is its kubeconfig's path.

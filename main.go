@@ -161,10 +161,13 @@ func stripSession(object any) (any, error) {
 	return object, nil
 }
 
-// stripNamespace keeps a namespace's name and labels.
+// stripNamespace keeps a namespace's name and labels, and whether it is being deleted.
 func stripNamespace(object any) (any, error) {
 	if namespace, ok := object.(*corev1.Namespace); ok {
-		kept := metav1.ObjectMeta{Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion, Labels: namespace.Labels}
+		kept := metav1.ObjectMeta{
+			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
+			Labels: namespace.Labels, DeletionTimestamp: namespace.DeletionTimestamp,
+		}
 		*namespace = corev1.Namespace{TypeMeta: namespace.TypeMeta, ObjectMeta: kept}
 	}
 	return object, nil

@@ -18,6 +18,8 @@ import (
 const (
 	// sessionsByProvider finds PaymentSessions by providerKey.
 	sessionsByProvider = "sessionsByProvider"
+	// sessionsByIdentity finds PaymentSessions by identityOf: more than one object may name the same session.
+	sessionsByIdentity = "sessionsByIdentity"
 	// providersByClass finds providers of both kinds by the name of their class.
 	providersByClass = "providersByClass"
 )
@@ -40,21 +42,31 @@ func providerOf(session *v1alpha1.PaymentSession) providerKey {
 	return key
 }
 
+// identityOf names a session at its provider.
+func identityOf(session *v1alpha1.PaymentSession) string {
+	return providerOf(session).String() + "/" + session.Spec.SessionID
+}
+
 func keyOf(provider v1alpha1.GenericProvider) providerKey {
 	return providerKey{kind: provider.ProviderKind(), NamespacedName: client.ObjectKeyFromObject(provider)}
 }
 
 // setupIndexes adds the indexes to the manager's cache. It must come before the controllers are set up.
 func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
-	byProvider := func(object client.Object) []string {
-		session, ok := object.(*v1alpha1.PaymentSession)
-		if !ok {
-			return nil
+	for name, key := range map[string]func(*v1alpha1.PaymentSession) string{
+		sessionsByProvider: func(session *v1alpha1.PaymentSession) string { return providerOf(session).String() },
+		sessionsByIdentity: identityOf,
+	} {
+		extract := func(object client.Object) []string {
+			session, ok := object.(*v1alpha1.PaymentSession)
+			if !ok {
+				return nil
+			}
+			return []string{key(session)}
 		}
-		return []string{providerOf(session).String()}
-	}
-	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSession{}, sessionsByProvider, byProvider); err != nil {
-		return fmt.Errorf("cannot index sessions by provider: %w", err)
+		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSession{}, name, extract); err != nil {
+			return fmt.Errorf("cannot index sessions: %w", err)
+		}
 	}
 	byClass := func(object client.Object) []string {
 		provider, ok := object.(v1alpha1.GenericProvider)

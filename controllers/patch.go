@@ -12,20 +12,32 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// patchStatus writes what has changed of an object's status, if the object is still the one that was read. A conflict is no
-// error: the watch brings the newer object, and with it another reconcile. Neither is an object that has gone.
+// errOutdated is a write that came too late. It ends the reconcile: the watch brings the newer object, and with it another.
+var errOutdated = errors.New("the object has changed since it was read")
+
+// patchStatus writes what has changed of an object's status, if the object is still the one that was read.
 func patchStatus(ctx context.Context, writer client.Client, object, before client.Object) error {
-	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	err := writer.Status().Patch(ctx, object, patch)
+	return outdated(writer.Status().Patch(ctx, object, guarded(before)), "the status")
+}
+
+// patchFinalizers writes what has changed of an object's finalizers, if the object is still the one that was read: a list is
+// never overwritten blindly.
+func patchFinalizers(ctx context.Context, writer client.Client, object, before client.Object) error {
+	return outdated(writer.Patch(ctx, object, guarded(before)), "the finalizers")
+}
+
+// guarded is a patch that carries the resourceVersion.
+func guarded(before client.Object) client.Patch {
+	return client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+}
+
+func outdated(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return errOutdated
 	default:
-		return fmt.Errorf("cannot write the status: %w", err)
+		return fmt.Errorf("cannot write %s: %w", what, err)
 	}
 }
-
-// errOutdated is a write that came too late. It is told to the caller and ends there.
-var errOutdated = errors.New("the object has changed since it was read")

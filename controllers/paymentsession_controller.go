@@ -21,7 +21,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentsessions,verbs=get;list;watch;delete
+// +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentsessions,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentsessions/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
@@ -44,6 +44,8 @@ type PaymentSessionReconciler struct {
 	Recorder   events.EventRecorder
 	Directory  *Directory
 	Sessions   *Waker
+	// Providers wakes providers, by their kind.
+	Providers map[string]*Waker
 	// DryRun forbids every call that changes something at a provider.
 	DryRun bool
 	Now    func() time.Time
@@ -59,7 +61,7 @@ type sessionStep func(context.Context, *sessionScope) (bool, error)
 // Reconcile runs the steps for one session, in their order, until one ends it.
 func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	scope := &sessionScope{request: request}
-	for _, step := range []sessionStep{r.load, r.resolve, r.decide, r.tell, r.act} {
+	for _, step := range []sessionStep{r.load, r.guard, r.resolve, r.decide, r.tell, r.act} {
 		goOn, err := step(ctx, scope)
 		switch {
 		case errors.Is(err, errOutdated):

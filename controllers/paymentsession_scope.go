@@ -22,6 +22,8 @@ type sessionScope struct {
 	session *v1alpha1.PaymentSession
 	// memory is what the passes before this one left.
 	memory memory
+	// uninstalling is true where the definition of PaymentSessions is being deleted; set by guard, for deletions alone.
+	uninstalling bool
 	// entry is the provider's; set by resolve, empty where obstacle says why.
 	entry entry
 	// obstacle is what stands between the session and its account; set by resolve.
@@ -31,6 +33,9 @@ type sessionScope struct {
 	// action is what to do; set by decide.
 	action session.Action
 }
+
+// deleting reports whether the session is being deleted.
+func (s *sessionScope) deleting() bool { return !s.session.DeletionTimestamp.IsZero() }
 
 // memory is what the controller remembers of a session between two passes.
 type memory struct {

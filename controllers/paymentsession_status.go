@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/session"
@@ -31,10 +32,26 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 		return false, err
 	}
 	scope.memory.written = scope.session.ResourceVersion
-	if verdict.Alarming && readyReason(before.Status.Conditions) != verdict.Reason {
-		r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", verdict.Message)
+	if readyReason(before.Status.Conditions) != verdict.Reason {
+		r.alarm(ctx, scope, verdict)
 	}
 	return true, nil
+}
+
+// alarm tells what a person should look at, once per change. In a namespace that is being deleted nothing can be created, so
+// that a deletion that waits is told by a log line and a metric too.
+func (r *PaymentSessionReconciler) alarm(ctx context.Context, scope *sessionScope, verdict *session.Verdict) {
+	if !scope.deleting() {
+		if verdict.Alarming {
+			r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", verdict.Message)
+		}
+		return
+	}
+	deletionsHeld.WithLabelValues(verdict.Reason).Inc()
+	ctrl.LoggerFrom(ctx).Info("the deletion of a session waits", "reason", verdict.Reason, "message", verdict.Message)
+	if !r.terminating(ctx, scope.session.Namespace) {
+		r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Delete", "%s", verdict.Message)
+	}
 }
 
 // apply changes a status into one that says the verdict.

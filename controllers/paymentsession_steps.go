@@ -37,10 +37,6 @@ func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope
 	}
 	scope.session, scope.memory = object, remembered
 	scope.memory.uid, scope.memory.provider = object.UID, providerOf(object)
-	if !object.DeletionTimestamp.IsZero() {
-		r.withdraw(scope)
-		return false, nil
-	}
 	return true, nil
 }
 
@@ -114,10 +110,10 @@ func (r *PaymentSessionReconciler) permitted(ctx context.Context, name string, a
 }
 
 // decide gathers the facts and decides.
-func (r *PaymentSessionReconciler) decide(_ context.Context, scope *sessionScope) (bool, error) {
+func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionScope) (bool, error) {
 	facts := session.Facts{
 		Session: scope.session, Now: r.Now(), Jitter: r.Jitter(), DryRun: r.DryRun,
-		Obstacle: scope.obstacle, PollInterval: scope.entry.pollInterval, Memory: scope.memory.session,
+		Uninstalling: scope.uninstalling, Obstacle: scope.obstacle, PollInterval: scope.entry.pollInterval, Memory: scope.memory.session,
 	}
 	if definition := scope.entry.definition; definition != nil {
 		facts.InvalidSessionID = !definition.ValidSessionID(scope.session.Spec.SessionID)
@@ -129,6 +125,13 @@ func (r *PaymentSessionReconciler) decide(_ context.Context, scope *sessionScope
 			scope.heard = &outcome
 			facts.Heard = &session.Heard{Operation: outcome.Operation, Result: outcome.Result, AccountEpoch: outcome.Epoch}
 		}
+	}
+	if scope.deleting() {
+		twin, err := r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
+		if err != nil {
+			return false, err
+		}
+		facts.Twin = twin
 	}
 	scope.action = session.Decide(facts)
 	return true, nil
@@ -147,6 +150,8 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 		r.memories.put(scope.request.NamespacedName, scope.memory)
 	}
 	switch {
+	case scope.action.Release:
+		return false, r.release(ctx, scope)
 	case scope.action.Delete:
 		return false, r.delete(ctx, scope.session)
 	case scope.action.Call == "":
@@ -167,7 +172,10 @@ func (r *PaymentSessionReconciler) withdraw(scope *sessionScope) {
 // call makes the account's call from the action.
 func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
 	request, priority := scope.request, account.Poll
-	if session.Wish(scope.session, r.Now()) == v1alpha1.DesiredStateExpired {
+	switch {
+	case scope.deleting():
+		priority = account.Deletion
+	case session.Wish(scope.session, r.Now()) == v1alpha1.DesiredStateExpired:
 		priority = account.Expiry
 	}
 	call := account.Call{
@@ -176,23 +184,9 @@ func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
 		Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
 	}
 	if scope.action.Confirm {
-		call.Confirm = r.confirm(scope.session.UID, request)
+		call.Confirm = r.confirm(scope)
 	}
 	return call
-}
-
-// confirm reads a session live just before it is expired because of its expireAt: a stale cache must not expire what was
-// moved, suspended, or made anew under the same name.
-func (r *PaymentSessionReconciler) confirm(uid types.UID, request ctrl.Request) func(context.Context) bool {
-	return func(ctx context.Context) bool {
-		live := &v1alpha1.PaymentSession{}
-		err := r.LiveReader.Get(ctx, request.NamespacedName, live)
-		confirmed := err == nil && live.UID == uid && !live.Spec.Suspend && session.Wish(live, r.Now()) == v1alpha1.DesiredStateExpired
-		if !confirmed {
-			r.Sessions.Wake(request, confirmDelay, 0)
-		}
-		return confirmed
-	}
 }
 
 // delete deletes a session whose time to live is over, if it is still the one that was read.

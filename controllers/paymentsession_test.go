@@ -85,7 +85,9 @@ func TestClosedSessionsCostNothingAfterARestart(t *testing.T) {
 	var sessions []*v1alpha1.PaymentSession
 	for _, state := range []simulator.State{simulator.Open, simulator.Paid, simulator.Failed} {
 		session := w.session(t, "omise", state)
-		sessions = append(sessions, await.Until(t, w, session, "it is closed", func(s *v1alpha1.PaymentSession) bool { return s.Status.State.Closed() }))
+		sessions = append(sessions, await.Until(t, w, session, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
+			return s.Status.State.Closed() && len(s.Finalizers) == 0
+		}))
 	}
 	w.stop()
 	before := len(w.upstreams.Calls())

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/account"
@@ -154,17 +156,21 @@ func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.Gen
 	if base.Scheme != "https" && !r.AllowPrivate {
 		return nil, "", notReady(v1alpha1.ReasonEndpointNotAllowed, "the endpoint is plain http. Use https: the operator sends credentials there.")
 	}
-	data, err := r.secret(ctx, r.secretName(provider))
+	at := secretOf(provider, spec.CredentialsSecretRef.Name, r.SecretNamespace)
+	secret, err := r.secret(ctx, at)
 	if err != nil {
 		return nil, "", err
 	}
-	credentials, err := definition.Credentials(data)
+	if !outlives(provider, secret) {
+		return nil, "", errUnprotected
+	}
+	credentials, err := definition.Credentials(secret.Data)
 	var missing *upstream.MissingCredentialsError
 	switch {
 	case errors.As(err, &missing):
-		return nil, "", credentialsMissing("Secret %s: %s. Add what class %s wants.", r.secretName(provider), missing, class.Name)
+		return nil, "", credentialsMissing("Secret %s: %s. Add what class %s wants.", at, missing, class.Name)
 	case err != nil:
-		return nil, "", notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", r.secretName(provider), err)
+		return nil, "", notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", at, err)
 	}
 	parts := fmt.Appendln(nil, class.UID, class.Generation, base, spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
 	for _, name := range slices.Sorted(maps.Keys(credentials)) {
@@ -174,8 +180,22 @@ func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.Gen
 	return &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}, string(fingerprint[:]), nil
 }
 
+// errUnprotected is a provider, or a Secret, that could be gone before the sessions that need it.
+var errUnprotected = errors.New("the provider or its Secret does not bear the in-use finalizer yet")
+
+// outlives reports whether a provider and its Secret bear the finalizer that lets them live as long as their sessions. One that
+// is already being deleted cannot get it any more, and is used as long as it is there.
+func outlives(objects ...client.Object) bool {
+	for _, object := range objects {
+		if object.GetDeletionTimestamp().IsZero() && !controllerutil.ContainsFinalizer(object, v1alpha1.InUseFinalizer) {
+			return false
+		}
+	}
+	return true
+}
+
 // secret reads a Secret live.
-func (r *ProviderReconciler) secret(ctx context.Context, name types.NamespacedName) (map[string][]byte, error) {
+func (r *ProviderReconciler) secret(ctx context.Context, name types.NamespacedName) (*corev1.Secret, error) {
 	secret := &corev1.Secret{}
 	err := r.SecretReader.Get(ctx, name, secret)
 	switch {
@@ -186,7 +206,7 @@ func (r *ProviderReconciler) secret(ctx context.Context, name types.NamespacedNa
 	case err != nil:
 		return nil, fmt.Errorf("cannot read Secret %s: %w", name, err)
 	}
-	return secret.Data, nil
+	return secret, nil
 }
 
 // refresher reads the Secret again when the provider has rejected the credentials: they may just have been changed.

@@ -11,7 +11,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,9 +39,10 @@ type ProviderReconciler struct {
 	Recorder     events.EventRecorder
 	Directory    *Directory
 	Definitions  *Definitions
-	// Sessions wakes sessions, Providers the providers of this kind.
+	// Sessions wakes sessions, Providers the providers of this kind, InUse what protects them.
 	Sessions  *Waker
 	Providers *Waker
+	InUse     *Waker
 	// SecretNamespace is where the Secrets of ClusterPaymentProviders are.
 	SecretNamespace string
 	// AllowPrivate permits http and private addresses.
@@ -67,6 +67,11 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		return ctrl.Result{}, err
 	}
 	changed, err := r.equip(ctx, provider)
+	if errors.Is(err, errUnprotected) {
+		// Calls wait until the Secret outlives them; what protects it wakes this provider then.
+		r.InUse.Wake(request, 0, urgent)
+		return ctrl.Result{RequeueAfter: hurriedSecretInterval}, nil
+	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -166,13 +171,4 @@ func (r *ProviderReconciler) ofClass(ctx context.Context, class client.Object) [
 		}
 	}
 	return requests
-}
-
-// secretName is where a provider's credentials are.
-func (r *ProviderReconciler) secretName(provider v1alpha1.GenericProvider) types.NamespacedName {
-	name := types.NamespacedName{Namespace: provider.GetNamespace(), Name: provider.ProviderSpec().CredentialsSecretRef.Name}
-	if name.Namespace == "" {
-		name.Namespace = r.SecretNamespace
-	}
-	return name
 }

@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -38,11 +39,37 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := setupIndexes(ctx, mgr); err != nil {
 		return err
 	}
-	directory, definitions, sessions := NewDirectory(), NewDefinitions(), &Waker{}
-	recorder := mgr.GetEventRecorder(eventSource)
+	directory, compiled, sessions, releasing := NewDirectory(), NewDefinitions(), &Waker{}, &sync.Mutex{}
+	recorder, wakers := mgr.GetEventRecorder(eventSource), map[string]*Waker{}
+	for _, kind := range []struct {
+		object func() v1alpha1.GenericProvider
+		list   func() client.ObjectList
+	}{
+		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }},
+		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }},
+	} {
+		waker, inUse := &Waker{}, &Waker{}
+		wakers[kind.object().ProviderKind()] = waker
+		providers := &ProviderReconciler{
+			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
+			Directory: directory, Definitions: compiled, Sessions: sessions, Providers: waker, InUse: inUse,
+			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
+			New: kind.object, NewList: kind.list,
+		}
+		if err := providers.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("cannot set up a provider controller: %w", err)
+		}
+		protection := &InUseReconciler{
+			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: waker, InUse: inUse,
+			SecretNamespace: options.SecretNamespace, Releasing: releasing, New: kind.object,
+		}
+		if err := protection.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("cannot set up an in-use controller: %w", err)
+		}
+	}
 	reconciler := &PaymentSessionReconciler{
-		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder,
-		Directory: directory, Sessions: sessions, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
+		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
+		Sessions: sessions, Providers: wakers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
 	}
 	directory.Drain = reconciler.Drain
 	if err := mgr.Add(directory); err != nil {
@@ -51,24 +78,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
 		return fmt.Errorf("cannot set up the session controller: %w", err)
 	}
-	for _, kind := range []struct {
-		object func() v1alpha1.GenericProvider
-		list   func() client.ObjectList
-	}{
-		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }},
-		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }},
-	} {
-		providers := &ProviderReconciler{
-			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
-			Directory: directory, Definitions: definitions, Sessions: sessions, Providers: &Waker{},
-			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
-			New: kind.object, NewList: kind.list,
-		}
-		if err := providers.SetupWithManager(mgr); err != nil {
-			return fmt.Errorf("cannot set up a provider controller: %w", err)
-		}
-	}
-	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: definitions, Now: options.Now}
+	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: compiled, Now: options.Now}
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)
 	}

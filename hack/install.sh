@@ -21,7 +21,13 @@ else
   render "$1" | apply
 fi
 
-# A definition is established a moment before every API server serves it.
+# Kubernetes 1.36 and later can put the finalizer on at creation; elsewhere the operator does.
+if "$kubectl" get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"'; then
+  apply <config/admission/finalizer-at-creation/policy.yaml
+fi
+
+# A definition is established, and a fresh policy takes its schema in, a moment after they were
+# written.
 for _ in $(seq 60); do
   if reply=$("$kubectl" create --dry-run=server -f - 2>&1 <<YAML
 apiVersion: payments.payops.dev/v1alpha1

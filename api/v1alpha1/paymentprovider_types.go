@@ -135,6 +135,15 @@ type PaymentProviderStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// heldSecrets are the Secrets that bear the finalizer payments.payops.dev/in-use because of this provider: the one that
+	// the spec names, and for a moment the one that it named before.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	// +optional
+	HeldSecrets []string `json:"heldSecrets,omitempty"`
+
 	// conditions of the provider. Ready is True when calls can be made with it. Reconciling and Stalled are there only
 	// while they are True.
 	//

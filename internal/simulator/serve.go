@@ -101,6 +101,9 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 func (s *Simulator) answer(r *http.Request, body []byte, at key, operation string, speaks dialect) (Reply, *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.outages[at.provider] {
+		return Reply{Code: http.StatusServiceUnavailable}, nil
+	}
 	fault := s.next(at, operation)
 	if fault != nil && !fault.Effect {
 		return Reply{}, fault

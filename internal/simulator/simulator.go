@@ -107,6 +107,7 @@ type Simulator struct {
 	objects map[key]*Object
 	faults  map[key][]Fault
 	keys    map[string]map[string]string
+	outages map[string]bool
 	calls   []Call
 	closed  chan struct{}
 	close   sync.Once
@@ -114,7 +115,7 @@ type Simulator struct {
 
 // New makes a simulator with empty books.
 func New() *Simulator {
-	return &Simulator{objects: map[key]*Object{}, faults: map[key][]Fault{}, keys: Keys(), closed: make(chan struct{})}
+	return &Simulator{objects: map[key]*Object{}, faults: map[key][]Fault{}, keys: Keys(), outages: map[string]bool{}, closed: make(chan struct{})}
 }
 
 // Close ends every call that a fault left hanging.
@@ -156,6 +157,13 @@ func (s *Simulator) SetKey(provider, name, value string) {
 	defer s.mu.Unlock()
 	s.keys[provider] = maps.Clone(s.keys[provider])
 	s.keys[provider][name] = value
+}
+
+// SetOutage makes a provider answer 503 to everything, or ends that.
+func (s *Simulator) SetOutage(provider string, outage bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outages[provider] = outage
 }
 
 // Objects in the books, sorted by provider and id.

@@ -173,13 +173,13 @@ func TestRequests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := fmt.Sprintf("%s %s %s", request.Method, strings.Replace(request.URL.String(), id, "ID", 1), body)
+			parts := []string{request.Method, strings.Replace(request.URL.String(), id, "ID", 1), string(body)}
 			for _, name := range []string{"Accept", "Authorization", "Content-Type", "Omise-Version"} {
 				if value := request.Header.Get(name); value != "" {
-					got += fmt.Sprintf(" %s=%s", strings.ToLower(name), strings.ReplaceAll(value, " ", "_"))
+					parts = append(parts, strings.ToLower(name)+"="+strings.ReplaceAll(value, " ", "_"))
 				}
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, strings.Join(parts, " ")); diff != "" {
 				t.Errorf("%s %s (-want +got):\n%s", provider, operation, diff)
 			}
 		}

@@ -16,7 +16,7 @@ import (
 // TestMainJob expires sessions of four providers, with kubectl alone.
 func TestMainJob(t *testing.T) {
 	upstreams, url := simulate(t)
-	running := startManager(t)
+	running := startManager(t, "--leader-elect")
 	namespace := newNamespace(t, url)
 	var manifests strings.Builder
 	states := []simulator.State{simulator.Open, simulator.Paid, simulator.Expired, "unknown"}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -117,7 +119,7 @@ func startManager(t *testing.T, flags ...string) *manager {
 		t.Fatal(err)
 	}
 	flags = append([]string{
-		"--kubeconfig=" + kubeconfig, "--leader-elect", "--allow-private-endpoints", "--metrics-bind-address=0",
+		"--kubeconfig=" + kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0",
 		"--health-probe-bind-address=0", "--zap-log-level=10",
 	}, flags...)
 	running := &manager{command: exec.Command(binary, flags...), log: log, ended: make(chan error, 1)}
@@ -146,6 +148,16 @@ func (m *manager) stop(t *testing.T) {
 		_ = m.command.Process.Kill()
 		t.Error("the manager did not end")
 	}
+	m.ended = nil
+}
+
+// kill ends the manager as a machine that fails does.
+func (m *manager) kill(t *testing.T) {
+	t.Helper()
+	if err := m.command.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-m.ended
 	m.ended = nil
 }
 
@@ -184,8 +196,11 @@ func kubectl(t *testing.T, input string, arguments ...string) string {
 // newNamespace makes a namespace with the four accounts in it.
 func newNamespace(t *testing.T, url string) string {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
-	kubectl(t, "", "create", "namespace", name)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
+	if err := api.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	name := namespace.Name
 	for _, provider := range gen.Providers {
 		for _, object := range []client.Object{
 			gen.Secret(name, provider), gen.Provider(name, provider, gen.Endpoint(url+"/"+provider), gen.RateLimit(1000, time.Second)),

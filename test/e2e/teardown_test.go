@@ -1,0 +1,301 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+const admissionPolicy = "config/admission/finalizer-at-creation/policy.yaml"
+
+// withAndWithoutAdmission runs a test with the policy that puts the finalizer on at creation, and without it.
+func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	t.Run("with the admission policy", test)
+	t.Run("without the admission policy", func(t *testing.T) {
+		kubectl(t, "", "delete", "-f", gen.Root()+"/"+admissionPolicy)
+		t.Cleanup(func() {
+			kubectl(t, "", "apply", "-f", gen.Root()+"/"+admissionPolicy)
+			awaitAdmission(t, true)
+		})
+		awaitAdmission(t, false)
+		test(t)
+	})
+}
+
+// awaitAdmission waits until the API server puts the finalizer on what is created, or no longer does.
+func awaitAdmission(t *testing.T, wanted bool) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+		probe := gen.Session("default", "admission-probe", "omise", gen.ID("omise", 1))
+		// A fresh policy refuses creates until the API server knows its schema.
+		if err := api.Create(t.Context(), probe, client.DryRunAll); err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted {
+			return
+		}
+	}
+	t.Fatalf("the admission policy does not take effect (wanted: %v)", wanted)
+}
+
+// payable makes sessions that can be paid and should stay so, spread over the four providers.
+func payable(t *testing.T, upstreams *simulator.Simulator, namespace string, count int) []*v1alpha1.PaymentSession {
+	t.Helper()
+	var sessions []*v1alpha1.PaymentSession
+	for i := range count {
+		provider := gen.Providers[i%len(gen.Providers)]
+		id := gen.ID(provider, i)
+		upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+		session := gen.Session(namespace, fmt.Sprintf("%s-%d", provider, i), provider, id, gen.Active)
+		if err := api.Create(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, session)
+	}
+	return sessions
+}
+
+func deleteNamespace(t *testing.T, namespace string) {
+	t.Helper()
+	kubectl(t, "", "delete", "namespace", namespace, "--wait=false")
+}
+
+func awaitNamespaceGone(t *testing.T, namespace string) {
+	t.Helper()
+	await.Gone(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+}
+
+// assertAllExpired looks into the providers' own books.
+func assertAllExpired(t *testing.T, upstreams *simulator.Simulator) {
+	t.Helper()
+	for _, object := range upstreams.Objects() {
+		if object.State != simulator.Expired {
+			t.Errorf("%s %s is still %s", object.Provider, object.ID, object.State)
+		}
+	}
+}
+
+// TestNamespaceTeardown deletes namespaces with 4 providers, their Secrets and 40 active sessions, while everything else goes
+// wrong too.
+func TestNamespaceTeardown(t *testing.T) {
+	withAndWithoutAdmission(t, func(t *testing.T) {
+		cases := map[string]func(*testing.T, *simulator.Simulator, string, *manager){
+			"alone": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+				deleteNamespace(t, namespace)
+			},
+			"Secrets deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+				kubectl(t, "", "delete", "secret", "--all", "-n", namespace, "--wait=false")
+				deleteNamespace(t, namespace)
+			},
+			"providers deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+				kubectl(t, "", "delete", "paymentprovider", "--all", "-n", namespace, "--wait=false")
+				deleteNamespace(t, namespace)
+			},
+			"the operator started later": func(t *testing.T, _ *simulator.Simulator, namespace string, running *manager) {
+				running.stop(t)
+				deleteNamespace(t, namespace)
+				// The sweep has begun when the sessions are being deleted.
+				await.Until(t, api, gen.Session(namespace, "circle-0", "circle", ""), "it is being deleted", func(s *v1alpha1.PaymentSession) bool { return !s.DeletionTimestamp.IsZero() })
+				startManager(t)
+			},
+			"the operator killed in the middle": func(t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager) {
+				before := len(upstreams.Calls())
+				deleteNamespace(t, namespace)
+				awaitCalls(t, upstreams, before+15)
+				running.kill(t)
+				startManager(t)
+			},
+			"a provider answering 503 for 15 s": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
+				upstreams.SetOutage("helio", true)
+				over := time.AfterFunc(15*time.Second, func() { upstreams.SetOutage("helio", false) })
+				t.Cleanup(func() { over.Stop() })
+				deleteNamespace(t, namespace)
+			},
+			"a session created in the same second": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
+				late := gen.ID("omise", 9999)
+				upstreams.Add(simulator.Object{Provider: "omise", ID: late, State: simulator.Open})
+				if err := api.Create(t.Context(), gen.Session(namespace, "late", "omise", late, gen.Active)); err != nil {
+					t.Fatal(err)
+				}
+				deleteNamespace(t, namespace)
+			},
+		}
+		for reason, begin := range cases {
+			t.Run(reason, func(t *testing.T) {
+				upstreams, url := simulate(t)
+				running := startManager(t)
+				namespace := newNamespace(t, url)
+				for _, session := range payable(t, upstreams, namespace, 40) {
+					await.Reason(t, api, session, v1alpha1.ReasonObserved)
+				}
+				begin(t, upstreams, namespace, running)
+				awaitNamespaceGone(t, namespace)
+				assertAllExpired(t, upstreams)
+			})
+		}
+	})
+}
+
+// awaitCalls waits until the simulator has received that many calls.
+func awaitCalls(t *testing.T, upstreams *simulator.Simulator, count int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); len(upstreams.Calls()) < count; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls, waited for %d", len(upstreams.Calls()), count)
+		}
+	}
+}
+
+// TestDeletionInEveryOrder deletes a session, its provider and its Secret by hand, in all orders.
+func TestDeletionInEveryOrder(t *testing.T) {
+	withAndWithoutAdmission(t, func(t *testing.T) {
+		for _, order := range [][]string{
+			{"paymentsession", "paymentprovider", "secret"}, {"paymentsession", "secret", "paymentprovider"},
+			{"paymentprovider", "paymentsession", "secret"}, {"paymentprovider", "secret", "paymentsession"},
+			{"secret", "paymentsession", "paymentprovider"}, {"secret", "paymentprovider", "paymentsession"},
+		} {
+			for _, restart := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, restart %v", strings.Join(order, " "), restart), func(t *testing.T) {
+					upstreams, url := simulate(t)
+					running := startManager(t)
+					namespace := newNamespace(t, url)
+					session := payable(t, upstreams, namespace, 1)[0]
+					await.Reason(t, api, session, v1alpha1.ReasonObserved)
+					names := map[string]string{"paymentsession": session.Name, "paymentprovider": "circle", "secret": "circle"}
+					for i, kind := range order {
+						kubectl(t, "", "delete", kind, names[kind], "-n", namespace, "--wait=false")
+						if restart && i == 0 {
+							running.stop(t)
+							startManager(t)
+						}
+					}
+					for _, object := range []client.Object{
+						session, gen.Provider(namespace, "circle"), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "circle"}},
+					} {
+						await.Gone(t, api, object)
+					}
+					assertAllExpired(t, upstreams)
+				})
+			}
+		}
+	})
+}
+
+// TestRejectedCredentialsHoldADeletionVisibly lets the owner of a namespace see what it waits for, and end it.
+func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
+	ways := map[string]func(t *testing.T, namespace string){
+		"the Secret is repaired": func(t *testing.T, namespace string) {
+			kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", `{"stringData":{"secretKey":"skey_test_rotated"}}`)
+		},
+		"the policy becomes Retain": func(t *testing.T, namespace string) {
+			kubectl(t, "", "patch", "paymentsession", "held", "-n", namespace, "--type=merge", "-p", `{"spec":{"deletionPolicy":"Retain"}}`)
+		},
+	}
+	for way, end := range ways {
+		t.Run(way, func(t *testing.T) {
+			upstreams, url := simulate(t)
+			startManager(t)
+			namespace := newNamespace(t, url)
+			id := gen.ID("omise", 1)
+			upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
+			session := gen.Session(namespace, "held", "omise", id, gen.Active)
+			if err := api.Create(t.Context(), session); err != nil {
+				t.Fatal(err)
+			}
+			await.Reason(t, api, session, v1alpha1.ReasonObserved)
+			upstreams.SetKey("omise", "secretKey", "skey_test_rotated")
+			deleteNamespace(t, namespace)
+			await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
+			await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
+				return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
+					return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
+				})
+			})
+			end(t, namespace)
+			awaitNamespaceGone(t, namespace)
+			want := simulator.Expired
+			if strings.Contains(way, "Retain") {
+				want = simulator.Open
+			}
+			if state := upstreams.State("omise", id); state != want {
+				t.Errorf("the session is %s, want %s", state, want)
+			}
+		})
+	}
+}
+
+// TestFinishedSessionsNeedNoOperator deletes closed sessions, and a namespace of them that a ClusterPaymentProvider served, with
+// no operator running.
+func TestFinishedSessionsNeedNoOperator(t *testing.T) {
+	upstreams, url := simulate(t)
+	running := startManager(t)
+	namespace := newNamespace(t, url)
+	secret := gen.Secret("payops-system", "txn")
+	provider := gen.ClusterPaymentProvider("shared", "txn", &v1alpha1.NamespaceSelector{}, gen.Endpoint(url+"/txn"))
+	for _, object := range []client.Object{secret, provider} {
+		if err := api.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sessions []*v1alpha1.PaymentSession
+	for i := range 2 {
+		id := gen.ID("txn", i)
+		upstreams.Add(simulator.Object{Provider: "txn", ID: id, State: simulator.Open})
+		session := gen.Session(namespace, fmt.Sprintf("closed-%d", i), "txn", id, gen.ClusterProvider("shared"))
+		if err := api.Create(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, await.Until(t, api, session, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
+			return s.Status.State == v1alpha1.SessionStateExpired && len(s.Finalizers) == 0
+		}))
+	}
+	kubectl(t, "", "delete", "paymentprovider", "--all", "-n", namespace)
+	running.stop(t)
+	kubectl(t, "", "delete", "paymentsession", sessions[0].Name, "-n", namespace, "--timeout=60s")
+	deleteNamespace(t, namespace)
+	awaitNamespaceGone(t, namespace)
+	startManager(t)
+	kubectl(t, "", "delete", "clusterpaymentprovider", "shared", "--timeout=60s")
+	kubectl(t, "", "delete", "secret", "txn", "-n", "payops-system", "--timeout=60s")
+}
+
+// TestASessionMovedInGitIsNotExpired makes a second object of the same session and prunes the first.
+func TestASessionMovedInGitIsNotExpired(t *testing.T) {
+	upstreams, url := simulate(t)
+	startManager(t)
+	namespace := newNamespace(t, url)
+	id := gen.ID("helio", 1)
+	upstreams.Add(simulator.Object{Provider: "helio", ID: id, State: simulator.Open})
+	before, after := gen.Session(namespace, "before", "helio", id, gen.Active), gen.Session(namespace, "after", "helio", id, gen.Active)
+	if err := api.Create(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	await.Reason(t, api, before, v1alpha1.ReasonObserved)
+	if err := api.Create(t.Context(), after); err != nil {
+		t.Fatal(err)
+	}
+	kubectl(t, "", "delete", "paymentsession", "before", "-n", namespace, "--timeout=60s")
+	await.Reason(t, api, after, v1alpha1.ReasonObserved)
+	if state := upstreams.State("helio", id); state != simulator.Open {
+		t.Errorf("the session is %s, want it open: the other object wants it active", state)
+	}
+	if calls := upstreams.CallsOf("helio", id); slices.Contains(calls, simulator.Expire) {
+		t.Errorf("calls %q, want no expiry", calls)
+	}
+}
