@@ -73,7 +73,7 @@ lint: ## Lint the code.
 
 .PHONY: test
 test: ## Run all tests: unit, conformance, and against a real control plane.
-	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race $(TESTFLAGS) ./...
+	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout 30m -parallel 8 $(TESTFLAGS) ./...
 
 .PHONY: verify
 verify: ## Generate, tidy, lint, render; fail if that leaves the tree dirty.

@@ -22,20 +22,22 @@ else
 fi
 
 # Kubernetes 1.36 and later can put the finalizer on at creation; elsewhere the operator does.
+finalizer=
 if "$kubectl" get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"'; then
   apply <config/admission/finalizer-at-creation/policy.yaml
+  finalizer=payments.payops.dev/expire-upstream
 fi
 
-# A definition is established, and a fresh policy takes its schema in, a moment after they were
-# written.
+# A definition is established, and a fresh policy knows its schema, a moment after they were written: until then creates are
+# refused, or go without the finalizer.
 for _ in $(seq 60); do
-  if reply=$("$kubectl" create --dry-run=server -f - 2>&1 <<YAML
+  if reply=$("$kubectl" create --dry-run=server -o jsonpath='{.metadata.finalizers}' -f - 2>&1 <<YAML
 apiVersion: payments.payops.dev/v1alpha1
 kind: PaymentSession
 metadata: {generateName: install-check-, namespace: payops-system}
 spec: {providerRef: {name: install-check}, sessionID: install-check}
 YAML
-  ); then
+  ) && [[ "$reply" == *"$finalizer"* ]]; then
     echo "installed: the cluster takes PaymentSessions"
     exit 0
   fi

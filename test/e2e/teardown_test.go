@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,7 +46,8 @@ func awaitAdmission(t *testing.T, wanted bool) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
 		probe := gen.Session("default", "admission-probe", "omise", gen.ID("omise", 1))
 		// A fresh policy refuses creates until the API server knows its schema.
-		if err := api.Create(t.Context(), probe, client.DryRunAll); err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted {
+		// The test's own context has ended where this is called to clean up.
+		if err := api.Create(context.Background(), probe, client.DryRunAll); err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted {
 			return
 		}
 	}
@@ -68,6 +70,9 @@ func payable(t *testing.T, upstreams *simulator.Simulator, namespace string, cou
 	}
 	return sessions
 }
+
+// watching limits a manager to one namespace, so that tests with managers of their own can run beside each other.
+func watching(namespace string) string { return "--watch-namespaces=" + namespace }
 
 func deleteNamespace(t *testing.T, namespace string) {
 	t.Helper()
@@ -110,14 +115,14 @@ func TestNamespaceTeardown(t *testing.T) {
 				deleteNamespace(t, namespace)
 				// The sweep has begun when the sessions are being deleted.
 				await.Until(t, api, gen.Session(namespace, "circle-0", "circle", ""), "it is being deleted", func(s *v1alpha1.PaymentSession) bool { return !s.DeletionTimestamp.IsZero() })
-				startManager(t)
+				startManager(t, watching(namespace))
 			},
 			"the operator killed in the middle": func(t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager) {
 				before := len(upstreams.Calls())
 				deleteNamespace(t, namespace)
 				awaitCalls(t, upstreams, before+15)
 				running.kill(t)
-				startManager(t)
+				startManager(t, watching(namespace))
 			},
 			"a provider answering 503 for 15 s": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
 				upstreams.SetOutage("helio", true)
@@ -136,9 +141,10 @@ func TestNamespaceTeardown(t *testing.T) {
 		}
 		for reason, begin := range cases {
 			t.Run(reason, func(t *testing.T) {
+				t.Parallel()
 				upstreams, url := simulate(t)
-				running := startManager(t)
 				namespace := newNamespace(t, url)
+				running := startManager(t, watching(namespace))
 				for _, session := range payable(t, upstreams, namespace, 40) {
 					await.Reason(t, api, session, v1alpha1.ReasonObserved)
 				}
@@ -172,9 +178,10 @@ func TestDeletionInEveryOrder(t *testing.T) {
 		} {
 			for _, restart := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, restart %v", strings.Join(order, " "), restart), func(t *testing.T) {
+					t.Parallel()
 					upstreams, url := simulate(t)
-					running := startManager(t)
 					namespace := newNamespace(t, url)
+					running := startManager(t, watching(namespace))
 					session := payable(t, upstreams, namespace, 1)[0]
 					await.Reason(t, api, session, v1alpha1.ReasonObserved)
 					names := map[string]string{"paymentsession": session.Name, "paymentprovider": "circle", "secret": "circle"}
@@ -182,7 +189,7 @@ func TestDeletionInEveryOrder(t *testing.T) {
 						kubectl(t, "", "delete", kind, names[kind], "-n", namespace, "--wait=false")
 						if restart && i == 0 {
 							running.stop(t)
-							startManager(t)
+							startManager(t, watching(namespace))
 						}
 					}
 					for _, object := range []client.Object{
@@ -199,50 +206,53 @@ func TestDeletionInEveryOrder(t *testing.T) {
 
 // TestRejectedCredentialsHoldADeletionVisibly lets the owner of a namespace see what it waits for, and end it.
 func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
-	ways := map[string]func(t *testing.T, namespace string){
-		"the Secret is repaired": func(t *testing.T, namespace string) {
-			kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", `{"stringData":{"secretKey":"skey_test_rotated"}}`)
-		},
-		"the policy becomes Retain": func(t *testing.T, namespace string) {
-			kubectl(t, "", "patch", "paymentsession", "held", "-n", namespace, "--type=merge", "-p", `{"spec":{"deletionPolicy":"Retain"}}`)
-		},
+	ways := []struct {
+		reason string
+		end    []string
+		want   simulator.State
+	}{
+		{"the Secret is repaired", []string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"skey_test_rotated"}}`}, simulator.Expired},
+		{"the policy becomes Retain", []string{"patch", "paymentsession", "held", "-p", `{"spec":{"deletionPolicy":"Retain"}}`}, simulator.Open},
 	}
-	for way, end := range ways {
-		t.Run(way, func(t *testing.T) {
-			upstreams, url := simulate(t)
-			startManager(t)
-			namespace := newNamespace(t, url)
-			id := gen.ID("omise", 1)
-			upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
-			session := gen.Session(namespace, "held", "omise", id, gen.Active)
-			if err := api.Create(t.Context(), session); err != nil {
-				t.Fatal(err)
-			}
-			await.Reason(t, api, session, v1alpha1.ReasonObserved)
-			upstreams.SetKey("omise", "secretKey", "skey_test_rotated")
-			deleteNamespace(t, namespace)
-			await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
-			await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
-				return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
-					return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
+	withAndWithoutAdmission(t, func(t *testing.T) {
+		for _, way := range ways {
+			t.Run(way.reason, func(t *testing.T) {
+				t.Parallel()
+				upstreams, url := simulate(t)
+				namespace := newNamespace(t, url)
+				startManager(t, watching(namespace))
+				id := gen.ID("omise", 1)
+				upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
+				session := gen.Session(namespace, "held", "omise", id, gen.Active)
+				if err := api.Create(t.Context(), session); err != nil {
+					t.Fatal(err)
+				}
+				await.Reason(t, api, session, v1alpha1.ReasonObserved)
+				upstreams.SetKey("omise", "secretKey", "skey_test_rotated")
+				deleteNamespace(t, namespace)
+				await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
+				await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
+					return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
+						return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
+					})
 				})
+				kubectl(t, "", append(way.end, "-n", namespace, "--type=merge")...)
+				awaitNamespaceGone(t, namespace)
+				if state := upstreams.State("omise", id); state != way.want {
+					t.Errorf("the session is %s, want %s", state, way.want)
+				}
 			})
-			end(t, namespace)
-			awaitNamespaceGone(t, namespace)
-			want := simulator.Expired
-			if strings.Contains(way, "Retain") {
-				want = simulator.Open
-			}
-			if state := upstreams.State("omise", id); state != want {
-				t.Errorf("the session is %s, want %s", state, want)
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestFinishedSessionsNeedNoOperator deletes closed sessions, and a namespace of them that a ClusterPaymentProvider served, with
 // no operator running.
 func TestFinishedSessionsNeedNoOperator(t *testing.T) {
+	withAndWithoutAdmission(t, finishedSessionsNeedNoOperator)
+}
+
+func finishedSessionsNeedNoOperator(t *testing.T) {
 	upstreams, url := simulate(t)
 	running := startManager(t)
 	namespace := newNamespace(t, url)
@@ -277,6 +287,10 @@ func TestFinishedSessionsNeedNoOperator(t *testing.T) {
 
 // TestASessionMovedInGitIsNotExpired makes a second object of the same session and prunes the first.
 func TestASessionMovedInGitIsNotExpired(t *testing.T) {
+	withAndWithoutAdmission(t, aSessionMovedInGitIsNotExpired)
+}
+
+func aSessionMovedInGitIsNotExpired(t *testing.T) {
 	upstreams, url := simulate(t)
 	startManager(t)
 	namespace := newNamespace(t, url)
