@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,7 +85,9 @@ type world struct {
 	url       string
 	clock     *clock
 	options   controllers.Options
-	stop      func()
+	// fuse ends the manager in the middle of its work; nil for one that lives.
+	fuse atomic.Pointer[fuse]
+	stop func()
 }
 
 type worldOption func(*controllers.Options)
@@ -105,7 +108,7 @@ func newWorld(t *testing.T, changes ...worldOption) *world {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{"team": "shop"}}}
 	w.create(t, namespace)
 	w.namespace = namespace.Name
-	server := httptest.NewServer(w.upstreams.Handler())
+	server := httptest.NewServer(w.guarded(w.upstreams.Handler()))
 	t.Cleanup(server.Close)
 	t.Cleanup(w.upstreams.Close)
 	w.url = server.URL
@@ -133,6 +136,7 @@ func (w *world) start(t *testing.T) {
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}, ReaderFailOnMissingInformer: true},
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
+		NewClient:  w.fuse.Load().client,
 	})
 	if err != nil {
 		t.Fatal(err)
