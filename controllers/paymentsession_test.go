@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -309,5 +310,42 @@ func TestFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestFinalizerFollowsPolicyAndState(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "omise")
+	session := w.session(t, "omise", simulator.Open, gen.Active)
+	held := func(s *v1alpha1.PaymentSession) bool { return slices.Contains(s.Finalizers, v1alpha1.ExpireFinalizer) }
+	free := func(s *v1alpha1.PaymentSession) bool { return !held(s) }
+	await.Until(t, w, session, "it is held, as its policy is Expire", held)
+	w.change(t, session, `{"spec":{"deletionPolicy":"Retain"}}`)
+	await.Until(t, w, session, "it is free, as its policy is Retain", free)
+	w.change(t, session, `{"spec":{"deletionPolicy":"Expire"}}`)
+	await.Until(t, w, session, "it is held again", held)
+	w.change(t, session, `{"spec":{"desiredState":"expired"}}`)
+	await.Until(t, w, session, "it is free, as it is closed", func(s *v1alpha1.PaymentSession) bool { return s.Status.State.Closed() && free(s) })
+}
+
+func TestADeletionThatIsHeldSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	session := w.session(t, "omise", simulator.Open)
+	w.reason(t, session, v1alpha1.ReasonProviderNotFound)
+	if err := w.Delete(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	held := await.Until(t, w, session, "it says how to end the wait", func(s *v1alpha1.PaymentSession) bool {
+		ready := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+		return ready != nil && strings.Contains(ready.Message, "deletionPolicy: Retain")
+	})
+	if reason := apimeta.FindStatusCondition(held.Status.Conditions, v1alpha1.ConditionReady).Reason; reason != v1alpha1.ReasonProviderNotFound {
+		t.Errorf("reason %s, want what it waits for", reason)
+	}
+	w.provide(t, "omise")
+	w.change(t, gen.Provider(w.namespace, "omise"), `{"metadata":{"labels":{"touched":"yes"}}}`)
+	await.Gone(t, w, session)
+	if state := w.upstreams.State("omise", session.Spec.SessionID); state != simulator.Expired {
+		t.Errorf("the provider's books say %q", state)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,9 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -37,26 +32,10 @@ import (
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "controllers-test")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	plane, err = controlplane.Start(controlplane.Options{Dir: dir, CRDs: filepath.Join(gen.Root(), "config", "crd", "bases")})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = plane.Stop() }()
-	return m.Run(), nil
+	controlplane.Main(m, controlplane.Options{CRDs: gen.CRDs()}, func(started *controlplane.ControlPlane) error {
+		plane = started
+		return nil
+	})
 }
 
 // clock is a clock that a test can set forward. Between its steps it runs.
@@ -97,10 +76,7 @@ func dryRun(options *controllers.Options) { options.DryRun = true }
 // newWorld starts everything, with the shipped classes.
 func newWorld(t *testing.T, changes ...worldOption) *world {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	api, err := client.NewWithWatch(plane.Config, client.Options{Scheme: scheme})
+	api, err := client.NewWithWatch(plane.Config, client.Options{Scheme: gen.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}

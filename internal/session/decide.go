@@ -154,6 +154,9 @@ func (f Facts) ask() Action {
 	if f.look() == "" && f.settled() {
 		return Action{Memory: f.Memory}
 	}
+	if f.Memory.Next != "" {
+		return f.call(f.Memory.Next)
+	}
 	operation, at := f.nextCall()
 	if f.look() != "" {
 		at = f.Now
@@ -245,6 +248,7 @@ func (f Facts) wait(at time.Time) Action {
 
 // call asks for an operation.
 func (f Facts) call(operation v1alpha1.Operation) Action {
+	f.Memory.Next = operation
 	f.Memory.Asked = f.Memory.Asked || operation == v1alpha1.OperationExpire
 	return Action{
 		Call:    operation,

@@ -164,6 +164,9 @@ func TestDecide(t *testing.T) {
 		{"a payment in flight before: read first", given(told("PaymentInProgress", processing)), decided{Call: observe}},
 		{"a payment that failed leaves the session active: expire it", given(told("PaymentInProgress", processing), heardState(observe, active)), decided{Call: expire}},
 
+		{"woken by something else while the read is queued: the same read", given(remembering(Memory{Next: observe, Expire: EndingAccepted})), decided{Call: observe}},
+		{"woken by something else while an expiry is queued after a read: the same expiry", given(told("PaymentInProgress", processing), remembering(Memory{Next: expire})), decided{Call: expire}},
+
 		// Failures.
 		{"not found, at first", given(heardOutcome(expire, v1alpha1.OutcomeNotFound)), decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Reconciling, Wait: time.Second}},
 		{"not found for 2 minutes", given(heardOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Trouble: "SessionNotFound", TroubleSince: now.Add(-Patience), Attempts: 8})), decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Stalled}},

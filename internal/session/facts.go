@@ -69,6 +69,9 @@ type Heard struct {
 type Memory struct {
 	// Wish that the rest of the memory belongs to.
 	Wish v1alpha1.DesiredState
+	// Next is the call that was asked for and has not come back. Whatever else wakes the session meanwhile, it asks for the
+	// same again: another one would take its place in the queue.
+	Next v1alpha1.Operation
 	// Asked is true once an expire call was asked for.
 	Asked bool
 	// Expire is how the newest expire call ended that was not settled by a read since.

@@ -18,6 +18,7 @@ import (
 // hear acts on the outcome of a call.
 func (f Facts) hear() Action {
 	heard := f.Heard
+	f.Memory.Next = ""
 	if heard.Operation == v1alpha1.OperationExpire && (heard.Result.Outcome == v1alpha1.OutcomeAccepted || heard.Result.MayHaveActed) {
 		f.Memory.ActedAt = f.Now
 	}
@@ -80,7 +81,7 @@ func (f Facts) fail() Action {
 func (f Facts) conclude(reason, details string) Action {
 	f.Memory = f.remember(reason)
 	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
-	action.Memory.Look = ""
+	action.Memory.Look, action.Memory.Next = "", ""
 	wait := f.waitFor(reason, action.Verdict.Progress)
 	if f.deleting() {
 		wait = f.holdFor(wait)

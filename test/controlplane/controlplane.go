@@ -47,6 +47,8 @@ type ControlPlane struct {
 	Kubeconfig string
 	// Kubectl is the path of kubectl.
 	Kubectl string
+	// Dir is where its files are.
+	Dir string
 
 	environment *envtest.Environment
 	manager     *exec.Cmd
@@ -82,7 +84,7 @@ func Start(options Options) (*ControlPlane, error) {
 		return nil, fmt.Errorf("cannot start etcd and kube-apiserver: %w", err)
 	}
 	plane := &ControlPlane{
-		Config: config, environment: environment,
+		Config: config, environment: environment, Dir: options.Dir,
 		Kubeconfig: filepath.Join(options.Dir, "kubeconfig"), Kubectl: filepath.Join(assets, "kubectl"),
 	}
 	if err := plane.finish(assets, options); err != nil {

@@ -18,14 +18,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -42,42 +38,28 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
+	controlplane.Main(m, controlplane.Options{ControllerManager: true}, prepare)
 }
 
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "e2e-test")
-	if err != nil {
-		return 0, err
+// prepare builds the manager, installs everything and becomes the ServiceAccount.
+func prepare(started *controlplane.ControlPlane) (err error) {
+	plane = started
+	binary, kubeconfig = filepath.Join(plane.Dir, "manager"), filepath.Join(plane.Dir, "service-account")
+	if api, err = client.NewWithWatch(plane.Config, client.Options{Scheme: gen.Scheme()}); err != nil {
+		return err
 	}
-	defer os.RemoveAll(dir)
-	plane, err = controlplane.Start(controlplane.Options{Dir: dir, ControllerManager: true})
-	if err != nil {
-		return 0, err
+	if err := command("go", "build", "-race", "-o", binary, "."); err != nil {
+		return err
 	}
-	defer func() { _ = plane.Stop() }()
-	binary, kubeconfig = filepath.Join(dir, "manager"), filepath.Join(dir, "service-account")
-	for _, prepare := range []func() error{
-		func() error { return command("go", "build", "-race", "-o", binary, ".") },
-		func() error { return command("make", "--no-print-directory", "install") },
-		becomeServiceAccount,
-	} {
-		if err := prepare(); err != nil {
-			return 0, err
-		}
+	return install()
+}
+
+// install installs all but the Deployment, and becomes the ServiceAccount that it makes.
+func install() error {
+	if err := command("make", "--no-print-directory", "install"); err != nil {
+		return err
 	}
-	scheme := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	if api, err = client.NewWithWatch(plane.Config, client.Options{Scheme: scheme}); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	return becomeServiceAccount()
 }
 
 // command runs a program in the repository's folder, as the administrator.

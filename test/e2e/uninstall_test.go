@@ -30,12 +30,8 @@ func TestUninstall(t *testing.T) {
 				running.stop(t)
 			}
 			t.Cleanup(func() {
-				for _, prepare := range []func() error{
-					func() error { return command("make", "--no-print-directory", "install") }, becomeServiceAccount,
-				} {
-					if err := prepare(); err != nil {
-						t.Fatal(err)
-					}
+				if err := install(); err != nil {
+					t.Fatal(err)
 				}
 			})
 			if err := command("make", "--no-print-directory", "uninstall"); err != nil {

@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	goruntime "runtime"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -170,8 +173,19 @@ func ParseClass(text string) *v1alpha1.PaymentProviderClass {
 	return class
 }
 
+// Scheme knows every kind that tests use.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	return scheme
+}
+
+// CRDs is the folder of the CustomResourceDefinitions.
+func CRDs() string { return filepath.Join(Root(), "config", "crd", "bases") }
+
 // Root is the folder of the repository.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0) //nolint:dogsled // The file is all that is wanted.
+	_, file, _, _ := goruntime.Caller(0) //nolint:dogsled // The file is all that is wanted.
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }

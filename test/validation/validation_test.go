@@ -7,17 +7,12 @@ package validation
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -29,32 +24,10 @@ import (
 var cluster client.Client
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "validation-test")
-	if err != nil {
-		return 0, err
-	}
-	defer os.RemoveAll(dir)
-	plane, err := controlplane.Start(controlplane.Options{Dir: dir, CRDs: filepath.Join(gen.Root(), "config", "crd", "bases")})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = plane.Stop() }()
-	scheme := runtime.NewScheme()
-	utilruntime.Must(v1alpha1.AddToScheme(scheme))
-	utilruntime.Must(corev1.AddToScheme(scheme))
-	if cluster, err = client.New(plane.Config, client.Options{Scheme: scheme}); err != nil {
-		return 0, err
-	}
-	return m.Run(), nil
+	controlplane.Main(m, controlplane.Options{CRDs: gen.CRDs()}, func(plane *controlplane.ControlPlane) (err error) {
+		cluster, err = client.New(plane.Config, client.Options{Scheme: gen.Scheme()})
+		return err
+	})
 }
 
 // parse makes an object from a kind and the YAML of its spec.
