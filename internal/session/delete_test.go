@@ -104,6 +104,16 @@ func TestDecideDeletion(t *testing.T) {
 	}
 }
 
+func TestWhatWasInTheWayOfADeletionIsNotWaitedForAfterwards(t *testing.T) {
+	for reason, obstacle := range map[string]func(*Facts){"no provider": missing, "suspended": suspended} {
+		held := Decide(given(deleting, obstacle))
+		action := Decide(given(deleting, func(f *Facts) { f.Memory = held.Memory }))
+		if action.Call != expire {
+			t.Errorf("%s: call %q after it has gone, want an expiry at once", reason, action.Call)
+		}
+	}
+}
+
 func TestFinalizerFollowsPolicyAndState(t *testing.T) {
 	cases := []struct {
 		reason string

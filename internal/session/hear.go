@@ -84,7 +84,7 @@ func (f Facts) conclude(reason, details string) Action {
 	action.Memory.Look, action.Memory.Next = "", ""
 	wait := f.waitFor(reason, action.Verdict.Progress)
 	if f.deleting() {
-		wait = f.holdFor(wait)
+		wait = f.holdFor(reason, wait)
 		action.Verdict.Message += waysOut
 	}
 	action.Memory.NextCallAt = time.Time{}
@@ -92,6 +92,9 @@ func (f Facts) conclude(reason, details string) Action {
 		action.Memory.NextCallAt = f.Now.Add(wait)
 	}
 	action.Wait = wait
+	if f.deleting() && wait == 0 {
+		action.Wait = maxHold
+	}
 	if expireAt := f.Session.Spec.ExpireAt; expireAt != nil && f.Memory.Wish == v1alpha1.DesiredStateActive && !f.stateAfter().Closed() {
 		if due := expireAt.Sub(f.Now); wait == 0 || due < wait {
 			action.Wait = due
