@@ -32,7 +32,8 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 		return false, err
 	}
 	scope.memory.written = scope.session.ResourceVersion
-	if readyReason(before.Status.Conditions) != verdict.Reason {
+	stalls := verdict.Progress == session.Stalled && !apimeta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionStalled)
+	if stalls || readyReason(before.Status.Conditions) != verdict.Reason {
 		r.alarm(ctx, scope, verdict)
 	}
 	return true, nil

@@ -239,6 +239,7 @@ func TestUnknownSessionStallsAfterTwoMinutes(t *testing.T) {
 	await.Until(t, w, session, "it is Stalled", func(s *v1alpha1.PaymentSession) bool {
 		return apimeta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionStalled)
 	})
+	w.event(t, session, v1alpha1.ReasonSessionNotFound)
 }
 
 func TestLateVisibility(t *testing.T) {

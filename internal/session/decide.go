@@ -225,16 +225,11 @@ func (f Facts) troubled() bool {
 // changed since: they still hold.
 func (f Facts) wait(at time.Time) Action {
 	action := Action{Memory: f.Memory}
+	var call time.Duration
 	if !at.IsZero() {
-		action.Memory.NextCallAt = at
-		action.Wait = at.Sub(f.Now)
+		action.Memory.NextCallAt, call = at, at.Sub(f.Now)
 	}
-	expireAt := f.Session.Spec.ExpireAt
-	if expireAt != nil && f.Memory.Wish == v1alpha1.DesiredStateActive {
-		if due := expireAt.Sub(f.Now); action.Wait == 0 || due < action.Wait {
-			action.Wait = due
-		}
-	}
+	action.Wait = f.untilLook("", Done, call)
 	ready := f.ready()
 	switch {
 	case ready == nil:

@@ -110,16 +110,3 @@ func (f Facts) hearMissing() Action {
 	action.Wait, action.Memory.NextCallAt = left, f.Now.Add(left)
 	return action
 }
-
-// holdFor bounds the time until the next call of a deletion that is held. Where something else than the provider is in the way
-// there is no call to wait for: it is made as soon as that has gone.
-func (f Facts) holdFor(reason string, wait time.Duration) time.Duration {
-	next := table[reason].next
-	if next == onChange || reason == v1alpha1.ReasonSuspended {
-		return 0
-	}
-	if wait <= 0 || wait > maxHold {
-		return maxHold
-	}
-	return wait
-}

@@ -5,7 +5,6 @@ package session
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -82,28 +81,15 @@ func (f Facts) conclude(reason, details string) Action {
 	f.Memory = f.remember(reason)
 	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
 	action.Memory.Look, action.Memory.Next = "", ""
-	wait := f.waitFor(reason, action.Verdict.Progress)
 	if f.deleting() {
-		wait = f.holdFor(reason, wait)
 		action.Verdict.Message += waysOut
 	}
+	call := f.untilCall(reason, action.Verdict.Progress)
 	action.Memory.NextCallAt = time.Time{}
-	if wait > 0 {
-		action.Memory.NextCallAt = f.Now.Add(wait)
+	if call > 0 {
+		action.Memory.NextCallAt = f.Now.Add(call)
 	}
-	action.Wait = wait
-	if f.deleting() && wait == 0 {
-		action.Wait = maxHold
-	}
-	if expireAt := f.Session.Spec.ExpireAt; expireAt != nil && f.Memory.Wish == v1alpha1.DesiredStateActive && !f.stateAfter().Closed() {
-		if due := expireAt.Sub(f.Now); wait == 0 || due < wait {
-			action.Wait = due
-		}
-	}
-	// An obstacle that turns from Reconciling to Stalled has no call to wait for, but a time.
-	if left := f.patienceLeft(); table[reason].next == onChange && left > 0 && action.Verdict.Progress == Reconciling {
-		action.Wait = left
-	}
+	action.Wait = f.untilLook(reason, action.Verdict.Progress, call)
 	return action
 }
 
@@ -128,50 +114,6 @@ func (f Facts) remember(reason string) Memory {
 		f.Memory.AccountEpoch = f.Heard.AccountEpoch
 	}
 	return f.Memory
-}
-
-// waitFor is the time until the next call; 0 for none.
-func (f Facts) waitFor(reason string, progress Progress) time.Duration {
-	row := table[reason]
-	switch {
-	case row.patient && progress == Stalled:
-		return 0
-	case row.next == backingOff && row.patient:
-		return min(f.backoff(maxBackoff), max(f.patienceLeft(), minBackoff))
-	case row.next == backingOff:
-		return f.backoff(maxBackoff)
-	case row.next == backingOffToPoll && f.PollInterval > 0:
-		return f.backoff(f.PollInterval)
-	case row.next == backingOffToPoll:
-		return f.backoff(maxBackoff)
-	case row.next == probing:
-		return f.spread(probeInterval)
-	case row.next == polling && f.PollInterval > 0 && !f.stateAfter().Closed():
-		return f.spread(f.PollInterval)
-	default:
-		return 0
-	}
-}
-
-// backoff doubles from one second to a limit, and is never shorter than what the provider asked for.
-func (f Facts) backoff(limit time.Duration) time.Duration {
-	doublings := min(max(f.Memory.Attempts-1, 0), 30)
-	wait := min(float64(minBackoff)*math.Pow(2, float64(doublings)), float64(limit))
-	spread := f.spread(time.Duration(wait))
-	if f.Heard == nil {
-		return spread
-	}
-	return max(spread, f.Heard.Result.RetryAfter+time.Duration(f.Jitter*float64(minBackoff)))
-}
-
-// spread is a duration give or take a tenth.
-func (f Facts) spread(wait time.Duration) time.Duration {
-	return time.Duration(float64(wait) * (0.9 + 0.2*f.Jitter))
-}
-
-// patienceLeft is how long the present trouble may last until it is called Stalled.
-func (f Facts) patienceLeft() time.Duration {
-	return f.Memory.TroubleSince.Add(Patience).Sub(f.Now)
 }
 
 // verdict makes a reason's verdict by its row of the table.
