@@ -27,13 +27,17 @@ Everything is left up. To try it:
   kubectl explain paymentsession.spec
   bin/simulator objects
   logs: $work
-To take it down: kill ${pids[*]}${CLUSTER:+; kubectl delete namespace $namespace}; [ "${CLUSTER:-}" = current ] || make controlplane-down
+To take it down:
+  kubectl delete namespace $namespace
+  kill ${pids[*]}
 TXT
+    [ "${CLUSTER:-}" = current ] && echo "  make uninstall" || echo "  make controlplane-down"
     return
   fi
   step "Taking everything down"
-  if [ "${CLUSTER:-}" = current ]; then
-    kubectl delete namespace "$namespace" --ignore-not-found --wait=false || true
+  # With the operator still up: what the namespace opened is expired before it goes.
+  if [ "${CLUSTER:-}" = current ] && [ "${#pids[@]}" -gt 1 ]; then
+    run kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s || true
   fi
   for pid in "${pids[@]:-}"; do
     [ -z "$pid" ] || { kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; }
@@ -68,6 +72,10 @@ expect() { # WHAT WANT GOT
 if [ "${CLUSTER:-}" = current ]; then
   step "Using the cluster of the current kubeconfig"
   run kubectl version
+  if kubectl get namespace "$namespace" >/dev/null 2>&1; then
+    echo "namespace $namespace is there already: kubectl delete namespace $namespace, and start again when it is gone"
+    exit 1
+  fi
 else
   step "A control plane"
   KUBECONFIG=$(bin/cluster up | tail -n 1)
