@@ -47,8 +47,6 @@ type entry struct {
 	fingerprint string
 	door        *httpx.Client
 	stop        context.CancelFunc
-	// rejected is true while the provider does not accept the credentials.
-	rejected bool
 	// trouble is the reason that the provider has not been ready for since troubleSince.
 	trouble      string
 	troubleSince time.Time
@@ -95,15 +93,6 @@ func (d *Directory) update(key providerKey, change func(*entry)) {
 	change(d.entries[key])
 }
 
-// amend changes an entry, if it is still there.
-func (d *Directory) amend(key providerKey, change func(*entry)) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if there := d.entries[key]; there != nil {
-		change(there)
-	}
-}
-
 // run starts a new account.
 func (d *Directory) run(runs *account.Account) context.CancelFunc {
 	ctx, cancel := context.WithCancel(d.ctx)
@@ -129,5 +118,5 @@ func (e *entry) close() {
 	if e.door != nil {
 		e.door.Close()
 	}
-	e.account, e.definition, e.stop, e.door, e.fingerprint, e.rejected = nil, nil, nil, nil, "", false
+	e.account, e.definition, e.stop, e.door, e.fingerprint = nil, nil, nil, nil, ""
 }

@@ -92,6 +92,11 @@ func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.Generic
 			return err
 		}
 	}
+	return r.protectSecret(ctx, provider)
+}
+
+// protectSecret puts the finalizer on the Secret that the spec names, and takes it off the one that it named before.
+func (r *InUseReconciler) protectSecret(ctx context.Context, provider v1alpha1.GenericProvider) error {
 	wanted, status := provider.ProviderSpec().CredentialsSecretRef.Name, provider.ProviderStatus()
 	if !slices.Contains(status.HeldSecrets, wanted) {
 		// Written ahead: a finalizer that nobody remembers would stay for ever.
@@ -130,8 +135,12 @@ func (r *InUseReconciler) letGo(ctx context.Context, provider v1alpha1.GenericPr
 	}
 	if !uninstalling {
 		needed, err := r.needed(ctx, provider)
-		if needed || err != nil {
-			return inUseInterval, err
+		if err != nil {
+			return 0, err
+		}
+		if needed {
+			// Its Secret may be made anew now, to mend what the sessions wait for.
+			return inUseInterval, r.protectSecret(ctx, provider)
 		}
 	}
 	r.Releasing.Lock()
@@ -156,9 +165,11 @@ func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericP
 	if slices.ContainsFunc(indexed.Items, unfinished) {
 		return true, nil
 	}
-	live := &v1alpha1.PaymentSessionList{}
+	page := ""
 	for {
-		err := r.LiveReader.List(ctx, live, client.InNamespace(provider.GetNamespace()), client.Limit(livePage), client.Continue(live.Continue),
+		// A list that is decoded into twice keeps of the first page what the second does not say.
+		live := &v1alpha1.PaymentSessionList{}
+		err := r.LiveReader.List(ctx, live, client.InNamespace(provider.GetNamespace()), client.Limit(livePage), client.Continue(page),
 			client.MatchingFields{"spec.providerRef.kind": provider.ProviderKind(), "spec.providerRef.name": provider.GetName()})
 		switch {
 		case apierrors.IsNotFound(err):
@@ -170,6 +181,7 @@ func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericP
 		case live.Continue == "":
 			return false, nil
 		}
+		page = live.Continue
 	}
 }
 

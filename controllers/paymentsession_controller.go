@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -53,6 +54,8 @@ type PaymentSessionReconciler struct {
 	Jitter func() float64
 
 	memories memories
+	// twins are the sessions, by UID, of which a live read has found another object that the cache may not hold.
+	twins sync.Map
 }
 
 // sessionStep is one step of a reconcile. It returns false where there is nothing more to do.

@@ -106,11 +106,32 @@ func (r *PaymentSessionReconciler) confirmed(ctx context.Context, uid types.UID,
 	if uninstalling, err := definitionGoes(ctx, r.LiveReader, sessionDefinition); uninstalling || err != nil {
 		return false, err
 	}
-	twin, err := r.twin(ctx, r.LiveReader, live, client.MatchingFields{
-		"spec.providerRef.kind": live.Spec.ProviderRef.Kind, "spec.providerRef.name": live.Spec.ProviderRef.Name,
-		"spec.sessionID": live.Spec.SessionID,
-	})
+	twin, err := r.twin(ctx, r.LiveReader, live, liveIdentity(live))
+	if twin {
+		r.twins.Store(uid, true)
+	}
 	return !twin && err == nil, err
+}
+
+// hasTwin asks the cache, and the API server where a live read has found a twin before: the cache may be limited to a part of
+// the sessions, or behind.
+func (r *PaymentSessionReconciler) hasTwin(ctx context.Context, scope *sessionScope) (bool, error) {
+	if _, seen := r.twins.Load(scope.session.UID); !seen {
+		return r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
+	}
+	twin, err := r.twin(ctx, r.LiveReader, scope.session, liveIdentity(scope.session))
+	if err == nil && !twin {
+		r.twins.Delete(scope.session.UID)
+	}
+	return twin, err
+}
+
+// liveIdentity selects the objects of the same session at the API server.
+func liveIdentity(of *v1alpha1.PaymentSession) client.MatchingFields {
+	return client.MatchingFields{
+		"spec.providerRef.kind": of.Spec.ProviderRef.Kind, "spec.providerRef.name": of.Spec.ProviderRef.Name,
+		"spec.sessionID": of.Spec.SessionID,
+	}
 }
 
 // twin reports whether another live object of the same account and session id wants the session active: a session that was

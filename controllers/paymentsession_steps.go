@@ -51,6 +51,7 @@ func (r *PaymentSessionReconciler) forget(name types.NamespacedName, remembered 
 	if known, _ := r.Directory.lookUp(remembered.provider); known.account != nil {
 		known.account.Forget(remembered.uid)
 	}
+	r.twins.Delete(remembered.uid)
 	r.memories.forget(name)
 }
 
@@ -71,6 +72,9 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 		return !exists, nil
 	}
 	scope.entry, scope.obstacle = known, known.obstacle
+	if known.obstacle != nil {
+		return true, nil
+	}
 	if key.kind != v1alpha1.KindClusterPaymentProvider {
 		return true, nil
 	}
@@ -127,11 +131,10 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 		}
 	}
 	if scope.deleting() {
-		twin, err := r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
-		if err != nil {
+		var err error
+		if facts.Twin, err = r.hasTwin(ctx, scope); err != nil {
 			return false, err
 		}
-		facts.Twin = twin
 	}
 	scope.action = session.Decide(facts)
 	return true, nil
@@ -139,7 +142,12 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 
 // act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
 func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
-	// Only now that its outcome stands in the status may a call be forgotten.
+	if scope.action.Release {
+		if err := r.release(ctx, scope); err != nil {
+			return false, err
+		}
+	}
+	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
 	if scope.heard != nil {
 		scope.entry.account.Acknowledge(scope.session.UID)
 	}
@@ -151,7 +159,7 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 	}
 	switch {
 	case scope.action.Release:
-		return false, r.release(ctx, scope)
+		return false, nil
 	case scope.action.Delete:
 		return false, r.delete(ctx, scope.session)
 	case scope.action.Call == "":

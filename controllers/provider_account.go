@@ -100,7 +100,7 @@ func (r *ProviderReconciler) obstruct(known *entry, provider v1alpha1.GenericPro
 // open makes the account, or changes the one that is there. The limits may change at any time; another fingerprint means
 // another endpoint.
 func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvider, endpoint *upstream.Endpoint, fingerprint string) {
-	spec := provider.ProviderSpec()
+	spec, key := provider.ProviderSpec(), keyOf(provider)
 	known.obstacle, known.trouble = nil, ""
 	config := account.Config{
 		Upstream: endpoint,
@@ -109,9 +109,11 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 			Burst:       int(max(spec.RateLimit.Burst, 1)),
 			Concurrency: int(max(spec.MaxConcurrentRequests, 1)),
 		},
-		Refresh:   r.refresher(keyOf(provider)),
-		Rejected:  r.teller(keyOf(provider), true),
-		Recovered: r.teller(keyOf(provider), false),
+		Refresh: r.refresher(key),
+		Rejected: func(context.Context) {
+			r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
+		},
+		Recovered: func(ctx context.Context) { r.tellEveryone(ctx, key) },
 	}
 	if known.fingerprint == fingerprint {
 		config.Upstream = known.upstream
@@ -123,7 +125,7 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 			AllowPrivate: r.AllowPrivate, MaxConnections: config.Limits.Concurrency, Timeout: duration(spec.Timeout, 10*time.Second),
 		})
 		endpoint.Door = known.door
-		known.upstream, known.fingerprint, known.definition, known.rejected = endpoint, fingerprint, endpoint.Definition, false
+		known.upstream, known.fingerprint, known.definition = endpoint, fingerprint, endpoint.Definition
 	}
 	if known.account == nil {
 		known.account = account.New(config)
@@ -217,25 +219,23 @@ func (r *ProviderReconciler) refresher(key providerKey) func(context.Context) bo
 			return false
 		}
 		before, _ := r.Directory.lookUp(key)
-		if _, err := r.equip(ctx, provider); err != nil {
+		changed, err := r.equip(ctx, provider)
+		if err != nil {
 			return false
+		}
+		if changed {
+			r.tellEveryone(ctx, key)
 		}
 		after, _ := r.Directory.lookUp(key)
 		return after.account != nil && after.account == before.account && after.fingerprint != before.fingerprint
 	}
 }
 
-// teller notes that the credentials were rejected, or are accepted again, and lets the provider and its sessions say so.
-func (r *ProviderReconciler) teller(key providerKey, rejected bool) func(context.Context) {
-	return func(ctx context.Context) {
-		r.Directory.amend(key, func(known *entry) { known.rejected = rejected })
-		r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
-		if rejected {
-			return
-		}
-		if err := r.wakeSessions(ctx, key); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot wake the sessions of a provider that accepts its credentials again")
-		}
+// tellEveryone lets a provider and all of its sessions look again.
+func (r *ProviderReconciler) tellEveryone(ctx context.Context, key providerKey) {
+	r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
+	if err := r.wakeSessions(ctx, key); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot wake the sessions of a provider that has changed", "provider", key.String())
 	}
 }
 

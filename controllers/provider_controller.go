@@ -97,7 +97,7 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 			says.progress = session.Stalled
 		}
 		return says, hurriedSecretInterval
-	case known.rejected:
+	case known.account != nil && known.account.Rejected():
 		return summary{
 			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonCredentialsRejected, progress: session.Stalled,
 			message: "The provider does not accept the credentials of the Secret. Mend the Secret; a change is noticed by itself.",

@@ -11,8 +11,9 @@ render() { go tool -modfile=hack/tools/go.mod kustomize build "$1"; }
 # strip RESOURCE FINALIZER takes one finalizer off every object that bears it, with the rights of whoever runs this.
 strip() {
   local namespace name index
-  "$kubectl" get "$1" --all-namespaces --ignore-not-found \
-    -o go-template='{{range .items}}{{$o := .}}{{range $i, $f := .metadata.finalizers}}{{if eq $f "'"$2"'"}}{{or $o.metadata.namespace "-"}} {{$o.metadata.name}} {{$i}}{{"\n"}}{{end}}{{end}}{{end}}' |
+  # The kind itself may be gone by now: then there is nothing to take off.
+  { "$kubectl" get "$1" --all-namespaces --ignore-not-found \
+    -o go-template='{{range .items}}{{$o := .}}{{range $i, $f := .metadata.finalizers}}{{if eq $f "'"$2"'"}}{{or $o.metadata.namespace "-"}} {{$o.metadata.name}} {{$i}}{{"\n"}}{{end}}{{end}}{{end}}' || true; } |
     while read -r namespace name index; do
       "$kubectl" patch "$1" "$name" $([ "$namespace" = - ] || echo "--namespace=$namespace") --type=json -p "[
         {\"op\": \"test\", \"path\": \"/metadata/finalizers/$index\", \"value\": \"$2\"},

@@ -140,6 +140,10 @@ func running(dir string) *os.Process {
 	if err != nil {
 		return nil
 	}
+	// After a crash the number may be another process's.
+	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(program) != "cluster" {
+		return nil
+	}
 	process, err := os.FindProcess(pid)
 	if err != nil || process.Signal(syscall.Signal(0)) != nil {
 		return nil

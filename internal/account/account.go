@@ -65,6 +65,9 @@ type Call struct {
 	Confirm func(context.Context) bool
 	// Wake is told once that the outcome is there.
 	Wake func()
+
+	// admitted marks the rare call that is made although the credentials are known to be rejected.
+	admitted bool
 }
 
 // Outcome of a call.
@@ -97,11 +100,12 @@ type Account struct {
 	flights      sync.WaitGroup
 	limiter      *rate.Limiter
 
-	mu       sync.Mutex
-	config   Config
-	epoch    int64
-	queue    queue
-	flying   map[types.UID]v1alpha1.Operation
+	mu     sync.Mutex
+	config Config
+	epoch  int64
+	queue  queue
+	// flying are the sessions whose calls are in flight; true for one that was forgotten meanwhile.
+	flying   map[types.UID]bool
 	outcomes map[types.UID]Outcome
 	// pausedUntil is when the provider's Retry-After is over.
 	pausedUntil time.Time
@@ -131,7 +135,7 @@ func New(config Config) *Account {
 		now: time.Now, work: make(chan struct{}, 1), reconfigured: make(chan struct{}, 1), stopped: make(chan struct{}),
 		limiter: rate.NewLimiter(config.Limits.Rate, config.Limits.Burst),
 		config:  config, epoch: nextEpoch(), queue: newQueue(),
-		flying: map[types.UID]v1alpha1.Operation{}, outcomes: map[types.UID]Outcome{},
+		flying: map[types.UID]bool{}, outcomes: map[types.UID]Outcome{},
 		slots: make(chan struct{}, config.Limits.Concurrency),
 	}
 }
@@ -171,44 +175,59 @@ func (a *Account) Submit(call Call) {
 	if _, there := a.outcomes[call.Session]; there {
 		return
 	}
-	if outcome, known := a.foregone(call); known {
-		a.queue.remove(call.Session)
-		a.outcomes[call.Session] = Outcome{Operation: call.Operation, Result: upstream.Result{Outcome: outcome}, Epoch: a.epoch}
-		call.Wake()
-		return
+	if a.rejected || call.Probe {
+		if !a.queue.admitted(call.Session) && a.now().Sub(a.lastProbe) < probeInterval {
+			a.queue.remove(call.Session)
+			a.foregone(call)
+			call.Wake()
+			return
+		}
+		call.admitted, a.lastProbe = true, a.now()
 	}
 	a.queue.put(call)
 	signal(a.work)
 }
 
-// foregone gives the outcome of a call that need not be made to be known.
-func (a *Account) foregone(call Call) (v1alpha1.Outcome, bool) {
-	if !a.rejected && !call.Probe {
-		return "", false
-	}
-	if a.now().Sub(a.lastProbe) >= probeInterval {
-		a.lastProbe = a.now()
-		return "", false
-	}
+// foregone keeps the outcome of a call that need not be made to be known.
+func (a *Account) foregone(call Call) {
+	result := upstream.Result{Outcome: call.Rejected}
 	if a.rejected {
-		return v1alpha1.OutcomeCredentialsRejected, true
+		result.Outcome = v1alpha1.OutcomeCredentialsRejected
 	}
-	return call.Rejected, true
+	a.outcomes[call.Session] = Outcome{Operation: call.Operation, Result: result, Epoch: a.epoch}
+}
+
+// Rejected reports whether the credentials are known not to be accepted.
+func (a *Account) Rejected() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rejected
+}
+
+// takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.
+func (a *Account) takeBack(session types.UID) {
+	if a.queue.admitted(session) {
+		a.lastProbe = time.Time{}
+	}
+	a.queue.remove(session)
 }
 
 // Withdraw takes back a session's call that is still queued, because the wish for it is gone.
 func (a *Account) Withdraw(session types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.queue.remove(session)
+	a.takeBack(session)
 }
 
 // Forget drops all that is known of a session that no longer exists.
 func (a *Account) Forget(session types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.queue.remove(session)
+	a.takeBack(session)
 	delete(a.outcomes, session)
+	if _, flying := a.flying[session]; flying {
+		a.flying[session] = true
+	}
 }
 
 // Outcome of a session's call, if it is there. It stays until it is acknowledged: an outcome whose status could not be

@@ -312,3 +312,55 @@ func TestCallsInFlightAreFinishedOnShutdown(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasQueuedBeforeARejectionIsNotSentAfterIt(t *testing.T) {
+	provider := &fake{takes: time.Second, result: rejecting}
+	run(t, config(provider), func(account *Account) {
+		for i := range 100 {
+			account.Submit(call(strconv.Itoa(i), Expiry))
+		}
+		pass(time.Minute)
+		if got := len(provider.made()); got != 4 {
+			t.Errorf("%d calls, want the 4 that were in flight at once", got)
+		}
+		if got := len(account.Unacknowledged()); got != 100 {
+			t.Errorf("%d sessions have an outcome, want all 100", got)
+		}
+	})
+}
+
+func TestAProbeIsNotLostByAnotherWake(t *testing.T) {
+	provider := &fake{result: rejecting}
+	slow := config(provider)
+	slow.Limits.Rate, slow.Limits.Burst = rate.Every(time.Minute), 1
+	run(t, slow, func(account *Account) {
+		account.Submit(call("first", Expiry))
+		synctest.Wait()
+		pass(10*time.Minute - time.Second)
+		account.Submit(call("uses up the token", Expiry))
+		synctest.Wait()
+		account.Acknowledge("first")
+		pass(2 * time.Second)
+		probe := call("first", Expiry)
+		probe.Probe, probe.Rejected = true, v1alpha1.OutcomeCredentialsRejected
+		account.Submit(probe)
+		account.Submit(probe)
+		pass(time.Minute)
+		if got := provider.made(); !slices.Equal(got, []string{"first", "first"}) {
+			t.Errorf("calls %q, want one probe", got)
+		}
+	})
+}
+
+func TestAForgottenSessionLeavesNoOutcome(t *testing.T) {
+	provider := &fake{takes: time.Second}
+	run(t, config(provider), func(account *Account) {
+		account.Submit(call("a", Expiry))
+		synctest.Wait()
+		account.Forget("a")
+		pass(time.Minute)
+		if got := account.Unacknowledged(); len(got) > 0 {
+			t.Errorf("outcomes of %q", got)
+		}
+	})
+}

@@ -104,14 +104,23 @@ func (a *Account) awaitTurn(ctx context.Context) bool {
 
 // take moves the most urgent call from the queue into flight. The choice is made last, so that what came while the account
 // waited can still go ahead, and what was withdrawn is not made.
+//
+// What was queued before the credentials were rejected is not sent after it.
 func (a *Account) take() (Call, Config, int64, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	call, ok := a.queue.pop()
-	if ok {
-		a.flying[call.Session] = call.Operation
+	for {
+		call, ok := a.queue.pop()
+		if ok && a.rejected && !call.admitted {
+			a.foregone(call)
+			call.Wake()
+			continue
+		}
+		if ok {
+			a.flying[call.Session] = false
+		}
+		return call, a.config, a.epoch, ok
 	}
-	return call, a.config, a.epoch, ok
 }
 
 // fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed.
@@ -136,8 +145,10 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 // land keeps the outcome for the session and wakes it.
 func (a *Account) land(call Call, outcome Outcome) {
 	a.mu.Lock()
+	if forgotten := a.flying[call.Session]; !forgotten {
+		a.outcomes[call.Session] = outcome
+	}
 	delete(a.flying, call.Session)
-	a.outcomes[call.Session] = outcome
 	a.mu.Unlock()
 	call.Wake()
 }
@@ -150,8 +161,10 @@ func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, 
 	}
 	var tell func(context.Context)
 	switch {
+	case epoch != a.epoch:
+		// What the credentials of before came to says nothing of the present ones.
 	case result.Outcome == v1alpha1.OutcomeCredentialsRejected:
-		if epoch == a.epoch && !a.rejected {
+		if !a.rejected {
 			a.rejected, a.lastProbe, tell = true, a.now(), config.Rejected
 		}
 	case conclusive(result.Outcome) && (a.rejected || call.Probe && result.Outcome != v1alpha1.OutcomeNotAllowed):

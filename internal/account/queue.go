@@ -37,6 +37,12 @@ func (q *queue) put(call Call) {
 	heap.Push(&q.entries, added)
 }
 
+// admitted reports whether the session's call was admitted as a probe.
+func (q *queue) admitted(session types.UID) bool {
+	there := q.of[session]
+	return there != nil && there.admitted
+}
+
 func (q *queue) remove(session types.UID) {
 	if there := q.of[session]; there != nil {
 		heap.Remove(&q.entries, there.index)

@@ -4,6 +4,7 @@
 package session
 
 import (
+	"strings"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -38,6 +39,10 @@ func (f Facts) decideLife() Action {
 	case f.Session.Spec.Suspend:
 		return f.conclude(v1alpha1.ReasonSuspended, "")
 	case f.closed() && f.Heard == nil && f.look() == "":
+		return f.rest()
+	case f.closed() && f.Heard == nil && (f.Obstacle != nil || f.InvalidSessionID):
+		// The look that was asked for cannot be made, and what was closed stays so.
+		f.Memory.Look = f.look()
 		return f.rest()
 	case f.Obstacle != nil && !f.heardTheEnd():
 		return f.obstructed()
@@ -87,7 +92,7 @@ func (f Facts) closed() bool { return f.Session.Status.State.Closed() }
 func (f Facts) look() string {
 	value := f.Session.Annotations[v1alpha1.ReconcileAtAnnotation]
 	if len(value) > maxLookLength {
-		value = value[:maxLookLength]
+		value = strings.ToValidUTF8(value[:maxLookLength], "")
 	}
 	if value == f.Session.Status.LastHandledReconcileAt {
 		return ""

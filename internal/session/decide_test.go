@@ -200,6 +200,7 @@ func TestDecide(t *testing.T) {
 		{"closed with a time to live ahead", given(told("Expired", expired), with(gen.TTLAfterClosed(2*time.Hour))), decided{Reason: "Expired", Ready: yes, Expired: yes, Wait: time.Hour}},
 		{"closed with a time to live that is over", given(told("Expired", expired), with(gen.TTLAfterClosed(time.Hour))), decided{Reason: "Expired", Ready: yes, Expired: yes, Delete: true}},
 		{"closed, and the annotation asks for a look", given(told("Expired", expired), with(gen.ReconcileAt("1"))), decided{Call: observe}},
+		{"closed, and the look cannot be made", given(told("Expired", expired), with(gen.ReconcileAt("1")), missing), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 		{"closed, and the look fails", given(told("Expired", expired), with(gen.ReconcileAt("1")), heardOutcome(observe, v1alpha1.OutcomeUnavailable)), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 		{"closed, and the look shows it active again: expire it", given(told("Expired", expired), with(gen.ReconcileAt("1")), heardState(observe, active)), decided{Call: expire}},
 
