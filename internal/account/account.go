@@ -57,9 +57,8 @@ type Call struct {
 	Operation v1alpha1.Operation
 	SessionID string
 	Priority  Priority
-	// Probe marks a call whose like was rejected before; Rejected is the outcome that it then had.
-	Probe    bool
-	Rejected v1alpha1.Outcome
+	// Probe marks a call whose like was rejected before.
+	Probe bool
 	// Confirm is asked just before the call is made, if it is not nil. Where it says no the call is dropped, and Confirm has
 	// seen to it that the session is looked at again.
 	Confirm func(context.Context) bool
@@ -188,9 +187,10 @@ func (a *Account) Submit(call Call) {
 	signal(a.work)
 }
 
-// foregone keeps the outcome of a call that need not be made to be known.
+// foregone keeps the outcome of a call that need not be made to be known: where the credentials are accepted, a probe is one
+// of a call that was not allowed.
 func (a *Account) foregone(call Call) {
-	result := upstream.Result{Outcome: call.Rejected}
+	result := upstream.Result{Outcome: v1alpha1.OutcomeNotAllowed}
 	if a.rejected {
 		result.Outcome = v1alpha1.OutcomeCredentialsRejected
 	}

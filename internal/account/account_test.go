@@ -269,7 +269,7 @@ func TestRejectedCredentialsAreProbedAndNotHammered(t *testing.T) {
 		provider.answer(nil)
 		account.Acknowledge("0")
 		probe := call("0", Expiry)
-		probe.Probe, probe.Rejected = true, v1alpha1.OutcomeCredentialsRejected
+		probe.Probe = true
 		account.Submit(probe)
 		synctest.Wait()
 		if got := len(provider.made()); got != 2 || recovered != 1 || account.Epoch() == before {
@@ -342,7 +342,7 @@ func TestAProbeIsNotLostByAnotherWake(t *testing.T) {
 		account.Acknowledge("first")
 		pass(2 * time.Second)
 		probe := call("first", Expiry)
-		probe.Probe, probe.Rejected = true, v1alpha1.OutcomeCredentialsRejected
+		probe.Probe = true
 		account.Submit(probe)
 		account.Submit(probe)
 		pass(time.Minute)
