@@ -9,6 +9,8 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"io"
+	"log"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -76,6 +78,8 @@ func main() {
 	opts.bind(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap)))
+	// net/http writes what a server sends out of turn to the standard logger, and a hostile one may echo a credential.
+	log.SetOutput(io.Discard)
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.Error(err, "the manager ends")
 		os.Exit(1)

@@ -4,8 +4,11 @@
 package upstream
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sort"
 	"strings"
 
@@ -64,10 +67,20 @@ func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 	return credentials, nil
 }
 
-// redact takes every credential out of a text.
+// redact takes every credential out of a text, in each form in which a request that is echoed may hold it.
 func (c Credentials) redact(text string) string {
+	if text == "" {
+		return ""
+	}
 	for _, secret := range c {
-		text = strings.ReplaceAll(text, string(secret), redacted)
+		plain := string(secret)
+		quoted, _ := json.Marshal(plain)
+		for _, form := range []string{
+			plain, url.QueryEscape(plain), url.PathEscape(plain), strings.Trim(string(quoted), `"`),
+			base64.StdEncoding.EncodeToString([]byte(plain + ":")), base64.StdEncoding.EncodeToString([]byte(plain)),
+		} {
+			text = strings.ReplaceAll(text, form, redacted)
+		}
 	}
 	return text
 }

@@ -4,6 +4,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -96,11 +97,26 @@ func (d *Definition) checkCalls() error {
 
 func (d *Definition) checkEnvironments() error {
 	for i, environment := range d.spec.Environments {
-		if _, err := url.Parse(environment.BaseURL); err != nil {
-			return &DefinitionError{Field: fmt.Sprintf("spec.environments[%d].baseURL", i), Problem: "it is not a URL"}
+		if _, err := parseBase(environment.BaseURL); err != nil {
+			return &DefinitionError{Field: fmt.Sprintf("spec.environments[%d].baseURL", i), Problem: err.Error()}
 		}
 	}
 	return nil
+}
+
+// parseBase reads a base URL. The API server admits the same only; an object that is older than its rules is refused here. The
+// error does not hold the text: somebody may have put a password into it.
+func parseBase(text string) (*url.URL, error) {
+	base, err := url.Parse(strings.TrimSuffix(text, "/"))
+	switch {
+	case err != nil, base.Scheme != "https" && base.Scheme != "http", base.Hostname() == "", base.Opaque != "":
+		return nil, errors.New("the base URL must be like https://api.example.com")
+	case base.User != nil, base.RawQuery != "", base.ForceQuery, base.Fragment != "", strings.Contains(text, "#"):
+		return nil, errors.New("the base URL must have no user, query or fragment")
+	case base.RawPath != "" || strings.Contains(base.Path, "%"):
+		return nil, errors.New("the base URL's path must have no percent signs")
+	}
+	return base, nil
 }
 
 func (d *Definition) checkAuthentication() error {
@@ -235,5 +251,5 @@ func (d *Definition) BaseURL(environment, endpoint string) (*url.URL, error) {
 	case text == "":
 		return nil, fmt.Errorf("the class has no default environment; set environment to one of %s, or set endpoint", strings.Join(names, ", "))
 	}
-	return url.Parse(strings.TrimSuffix(text, "/"))
+	return parseBase(text)
 }

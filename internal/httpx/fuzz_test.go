@@ -1,0 +1,59 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package httpx
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// FuzzWire answers a call with any bytes at all in place of HTTP. What comes out is bounded, and an error is one of ours: it
+// holds neither the credential nor what was sent.
+func FuzzWire(f *testing.F) {
+	var answer []byte
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		hijacker, ok := w.(http.Hijacker)
+		if !ok {
+			return
+		}
+		connection, buffered, err := hijacker.Hijack()
+		if err != nil {
+			return
+		}
+		respond(connection, buffered, answer)
+	}))
+	server.Start()
+	f.Cleanup(server.Close)
+	client := New(Options{AllowPrivate: true, MaxConnections: 1, Timeout: time.Minute})
+	f.Cleanup(client.Close)
+	f.Fuzz(func(t *testing.T, wire []byte) {
+		answer = wire
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/?apiKey="+canary, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply, err := client.Do(t.Context(), request)
+		if err != nil {
+			if text := err.Error(); strings.Contains(text, canary) || len(text) > 100 {
+				t.Errorf("the error is %q", text)
+			}
+			return
+		}
+		if len(reply.Body) > MaxBodyBytes || reply.Code < 0 || reply.Code > 999 {
+			t.Errorf("a reply with the code %d and %d bytes", reply.Code, len(reply.Body))
+		}
+	})
+}
+
+// respond sends an answer and ends the connection.
+func respond(connection net.Conn, buffered *bufio.ReadWriter, answer []byte) {
+	_, _ = buffered.Write(answer)
+	_ = buffered.Flush()
+	_ = connection.Close()
+}
