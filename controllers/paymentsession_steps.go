@@ -124,7 +124,7 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 		facts.SessionIDName = definition.SessionIDName()
 	}
 	if runs := scope.entry.account; runs != nil {
-		facts.AccountEpoch = runs.Epoch()
+		facts.AccountEpoch, facts.Outage = runs.Epoch(), !runs.OutageSince().IsZero()
 		if outcome, there := runs.Outcome(scope.session.UID); there {
 			scope.heard = &outcome
 			facts.Heard = &session.Heard{Operation: outcome.Operation, Result: outcome.Result, AccountEpoch: outcome.Epoch}

@@ -114,6 +114,7 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 			r.Providers.Wake(ctrl.Request{NamespacedName: key.NamespacedName}, 0, urgent)
 		},
 		Recovered: func(ctx context.Context) { r.tellEveryone(ctx, key) },
+		Outage:    func() { r.tellEveryone(r.Directory.ctx, key) },
 	}
 	if known.fingerprint == fingerprint {
 		config.Upstream = known.upstream

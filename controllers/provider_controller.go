@@ -82,7 +82,7 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	}
 	known, _ := r.Directory.lookUp(key)
 	says, wait := r.summary(known)
-	if err := r.tell(ctx, provider, says); err != nil && !errors.Is(err, errOutdated) {
+	if err := r.tell(ctx, provider, says, outage(known)); err != nil && !errors.Is(err, errOutdated) {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: wait}, nil
@@ -102,30 +102,49 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonCredentialsRejected, progress: session.Stalled,
 			message: "The provider does not accept the credentials of the Secret. Mend the Secret; a change is noticed by itself.",
 		}, hurriedSecretInterval
+	case known.account != nil && !known.account.OutageSince().IsZero():
+		return summary{
+			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonProviderUnavailable, progress: session.Reconciling,
+			message: "The provider answers hardly any call; status.outageSince says since when. Calls wait until one that tries is answered.",
+		}, secretInterval
 	default:
 		return summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "Calls can be made with the account."}, secretInterval
 	}
 }
 
 // tell writes the status, if it says something new, and an Event for what a person should look at.
-func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.GenericProvider, says summary) error {
+func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.GenericProvider, says summary, outageSince *metav1.Time) error {
 	before, ok := provider.DeepCopyObject().(v1alpha1.GenericProvider)
 	if !ok {
 		return fmt.Errorf("a copy of %s is not a provider", keyOf(provider))
 	}
 	status := provider.ProviderStatus()
 	conditions{&status.Conditions, provider.GetGeneration(), r.Now()}.summarize(says)
-	status.ObservedGeneration = provider.GetGeneration()
+	status.ObservedGeneration, status.OutageSince = provider.GetGeneration(), outageSince
 	if equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
 		return nil
 	}
 	if err := patchStatus(ctx, r.Client, provider, before); err != nil {
 		return err
 	}
-	if says.reason == v1alpha1.ReasonCredentialsRejected && readyReason(before.ProviderStatus().Conditions) != says.reason {
-		r.Recorder.Eventf(provider, nil, "Warning", says.reason, "Authenticate", "%s", says.message)
+	alarming := says.reason == v1alpha1.ReasonCredentialsRejected || says.reason == v1alpha1.ReasonProviderUnavailable
+	if alarming && readyReason(before.ProviderStatus().Conditions) != says.reason {
+		r.Recorder.Eventf(provider, nil, "Warning", says.reason, "Call", "%s", says.message)
 	}
 	return nil
+}
+
+// outage is when the account's provider ceased to answer; nil while it does.
+func outage(known entry) *metav1.Time {
+	if known.account == nil {
+		return nil
+	}
+	since := known.account.OutageSince()
+	if since.IsZero() {
+		return nil
+	}
+	at := metav1.NewTime(since).Rfc3339Copy()
+	return &at
 }
 
 // wakeSessions lets every session of a provider look at it again.

@@ -144,6 +144,13 @@ type PaymentProviderStatus struct {
 	// +optional
 	HeldSecrets []string `json:"heldSecrets,omitempty"`
 
+	// outageSince is when the provider ceased to answer: of ten or more calls in half a minute, four of five were in vain. The
+	// operator then holds the account's calls back but for one that tries, after 5s, 10s, 20s and so on up to each 30s. Absent
+	// while the provider answers.
+	//
+	// +optional
+	OutageSince *metav1.Time `json:"outageSince,omitempty"`
+
 	// conditions of the provider. Ready is True when calls can be made with it. Reconciling and Stalled are there only
 	// while they are True.
 	//

@@ -522,6 +522,10 @@ func (in *PaymentProviderStatus) DeepCopyInto(out *PaymentProviderStatus) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.OutageSince != nil {
+		in, out := &in.OutageSince, &out.OutageSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

@@ -86,6 +86,8 @@ type Config struct {
 	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are.
 	Recovered func(context.Context)
 	Rejected  func(context.Context)
+	// Outage is told when the provider ceases to answer, so that its calls are held back, and when it answers again.
+	Outage func()
 }
 
 // Account is one provider object's. It is safe for concurrent use.
@@ -93,14 +95,15 @@ type Account struct {
 	now func() time.Time
 	// work wakes the dispatcher; it holds at most one token.
 	work chan struct{}
-	// reconfigured ends a wait that other limits may have made too long; it holds at most one token.
-	reconfigured chan struct{}
-	stopped      chan struct{}
-	flights      sync.WaitGroup
-	limiter      *rate.Limiter
+	// changed ends a wait that other limits, or the end of an outage, may have made too long; it holds at most one token.
+	changed chan struct{}
+	stopped chan struct{}
+	flights sync.WaitGroup
+	limiter *rate.Limiter
 
-	mu     sync.Mutex
-	config Config
+	mu      sync.Mutex
+	config  Config
+	breaker *breaker
 	epoch  int64
 	queue  queue
 	// flying are the sessions whose calls are in flight; true for one that was forgotten meanwhile.
@@ -130,13 +133,33 @@ func nextEpoch() int64 {
 
 // New makes an account. Run it, or no call is made.
 func New(config Config) *Account {
-	return &Account{
-		now: time.Now, work: make(chan struct{}, 1), reconfigured: make(chan struct{}, 1), stopped: make(chan struct{}),
+	made := &Account{
+		now: time.Now, work: make(chan struct{}, 1), changed: make(chan struct{}, 1), stopped: make(chan struct{}),
 		limiter: rate.NewLimiter(config.Limits.Rate, config.Limits.Burst),
 		config:  config, epoch: nextEpoch(), queue: newQueue(),
 		flying: map[types.UID]bool{}, outcomes: map[types.UID]Outcome{},
 		slots: make(chan struct{}, config.Limits.Concurrency),
 	}
+	made.breaker = newBreaker(made.breakerMoved)
+	return made
+}
+
+// breakerMoved lets the dispatcher look again, and tells where an outage has begun or ended. The breaker is locked meanwhile.
+func (a *Account) breakerMoved(outage bool) {
+	signal(a.changed)
+	a.mu.Lock()
+	tell := a.config.Outage
+	a.mu.Unlock()
+	if outage && tell != nil {
+		a.flights.Go(tell)
+	}
+}
+
+// OutageSince is when the provider ceased to answer, so that calls are held back; zero while it answers.
+func (a *Account) OutageSince() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.breaker.openSince()
 }
 
 // Epoch is another number each time when the account may do better than before.
@@ -157,10 +180,11 @@ func (a *Account) Reconfigure(config Config) {
 		a.slots = make(chan struct{}, config.Limits.Concurrency)
 	}
 	if config.Upstream != a.config.Upstream {
-		a.epoch, a.rejected = nextEpoch(), false
+		// What the endpoint of before did says nothing of this one.
+		a.epoch, a.rejected, a.breaker = nextEpoch(), false, newBreaker(a.breakerMoved)
 	}
 	a.config = config
-	signal(a.reconfigured)
+	signal(a.changed)
 }
 
 // Submit asks for a call. A call of the session that is still queued is replaced; one in flight, or an outcome that was not

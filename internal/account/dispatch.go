@@ -7,8 +7,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
@@ -23,17 +21,19 @@ func (a *Account) Run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		if !a.awaitTurn(ctx) {
+		end, ok := a.awaitTurn(ctx)
+		if !ok {
 			return
 		}
 		call, config, epoch, ok := a.take()
 		if !ok {
+			end(errNotMade)
 			<-slots
 			continue
 		}
 		a.flights.Go(func() {
 			defer func() { <-slots }()
-			a.fly(context.WithoutCancel(ctx), call, config, epoch)
+			end(a.fly(context.WithoutCancel(ctx), call, config, epoch))
 		})
 	}
 }
@@ -71,35 +71,62 @@ func (a *Account) awaitSlot(ctx context.Context) (chan struct{}, bool) {
 	}
 }
 
-// awaitTurn waits for the end of a pause that the provider asked for, and for the rate limit. A changed limit counts at once.
-func (a *Account) awaitTurn(ctx context.Context) bool {
-	for {
-		a.mu.Lock()
-		pause := a.pausedUntil.Sub(a.now())
-		a.mu.Unlock()
-		var token *rate.Reservation
-		if pause <= 0 {
-			token = a.limiter.Reserve()
-			pause = token.Delay()
+// awaitTurn waits for the end of a pause that the provider asked for, for the breaker and for the rate limit. It gives what
+// must be told how the call ended.
+func (a *Account) awaitTurn(ctx context.Context) (func(error), bool) {
+	for ctx.Err() == nil {
+		pause, breaker := a.pause()
+		if pause > 0 {
+			a.sleep(ctx, pause)
+			continue
 		}
-		if pause <= 0 {
-			return true
+		end, ok := breaker.admit()
+		if !ok {
+			// The one call that tries whether the provider is back is in flight; its end cuts this short.
+			a.sleep(ctx, maxOpen)
+			continue
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-			if token != nil {
-				return true
-			}
-		case <-a.reconfigured:
-			if token != nil {
-				token.Cancel()
-			}
-		case <-ctx.Done():
-			return false
+		if a.awaitToken(ctx) && ctx.Err() == nil {
+			return end, true
 		}
-		timer.Stop()
+		end(errNotMade)
 	}
+	return nil, false
+}
+
+// awaitToken waits for the rate limit. It is false where something has changed meanwhile: another limit counts at once.
+func (a *Account) awaitToken(ctx context.Context) bool {
+	token := a.limiter.Reserve()
+	wait := token.Delay()
+	if wait <= 0 {
+		return true
+	}
+	if a.sleep(ctx, wait) {
+		pause, _ := a.pause()
+		return pause <= 0
+	}
+	token.Cancel()
+	return false
+}
+
+// pause is how long no call is made, because the provider asked for that or does not answer, and the breaker to ask after it.
+func (a *Account) pause() (time.Duration, *breaker) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return max(a.pausedUntil.Sub(a.now()), a.breaker.pause()), a.breaker
+}
+
+// sleep waits for a time, and reports whether that has passed: the end of ctx and a change of the account cut it short.
+func (a *Account) sleep(ctx context.Context, duration time.Duration) bool {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-a.changed:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // take moves the most urgent call from the queue into flight. The choice is made last, so that what came while the account
@@ -123,13 +150,14 @@ func (a *Account) take() (Call, Config, int64, bool) {
 	}
 }
 
-// fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed.
-func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64) {
+// fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed. It returns
+// what the breaker should know of it.
+func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64) error {
 	if call.Confirm != nil && !call.Confirm(ctx) {
 		a.mu.Lock()
 		delete(a.flying, call.Session)
 		a.mu.Unlock()
-		return
+		return errNotMade
 	}
 	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
 	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
@@ -140,6 +168,10 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 	}
 	a.learn(ctx, call, result, config, epoch)
 	a.land(call, Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
+	if result.Outcome == v1alpha1.OutcomeUnavailable {
+		return errUnavailable
+	}
+	return nil
 }
 
 // land keeps the outcome for the session and wakes it.

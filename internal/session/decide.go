@@ -246,14 +246,23 @@ func (f Facts) wait(at time.Time) Action {
 	return action
 }
 
-// call asks for an operation.
+// call asks for an operation. Where the account holds its calls back that may take long, so that it is told why.
 func (f Facts) call(operation v1alpha1.Operation) Action {
 	f.Memory.Next = operation
 	f.Memory.Asked = f.Memory.Asked || operation == v1alpha1.OperationExpire
-	return Action{
+	action := Action{
 		Call:    operation,
 		Probe:   f.rejected() && f.Memory.AccountEpoch == f.AccountEpoch,
 		Confirm: operation == v1alpha1.OperationExpire && (f.scheduled() || f.deleting()),
 		Memory:  f.Memory,
 	}
+	if ready := f.ready(); f.Outage && f.Heard == nil && !f.closed() && (ready == nil || ready.ObservedGeneration != f.Session.Generation) {
+		action.Verdict = f.verdict(v1alpha1.ReasonProviderUnavailable, "")
+		// The look that was asked for is still to come.
+		action.Verdict.Handled = ""
+		if f.deleting() {
+			action.Verdict.Message += waysOut
+		}
+	}
+	return action
 }

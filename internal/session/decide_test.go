@@ -99,6 +99,7 @@ func missing(f *Facts) {
 	f.Obstacle = &Obstacle{Reason: v1alpha1.ReasonProviderNotFound, Message: "no provider"}
 }
 func started(f *Facts)    { f.Session.Status.ExpiryStartedAt = &metav1.Time{Time: now.Add(-time.Minute)} }
+func outage(f *Facts)     { f.Outage = true }
 func newAccount(f *Facts) { f.AccountEpoch = 2 }
 
 // scheduledBefore remembers a poll that is due later, from when the session should have been active.
@@ -139,6 +140,13 @@ func TestDecide(t *testing.T) {
 		{"an expiry that was started goes on although expireAt was moved", given(with(gen.ExpireAt(inAnHour)), started), decided{Call: expire, Confirm: true}},
 		{"a dry run reads and does not expire", given(dryRun), decided{Call: observe}},
 		{"a new session with the annotation needs no read besides", given(with(gen.ReconcileAt("1"))), decided{Call: expire}},
+
+		// The provider answers no call, so that this one waits in the account's queue.
+		{"a new session is told why its call waits", given(outage), decided{Call: expire, Reason: "ProviderUnavailable", Ready: no, Expired: unknown, Progress: Reconciling}},
+		{"one that should be active too", given(with(gen.Active), outage), decided{Call: observe, Reason: "ProviderUnavailable", Ready: no, Expired: unknown, Progress: Reconciling}},
+		{"one whose spec has changed too", given(told("Observed", active), specEdited, outage), decided{Call: expire, Reason: "ProviderUnavailable", Ready: no, Expired: unknown, Progress: Reconciling}},
+		{"what was told of the present spec stands", given(told("AwaitingConfirmation", active), outage), decided{Call: observe}},
+		{"what comes back is told all the same", given(heardState(expire, expired), outage), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 
 		// Replies that prove the end.
 		{"the reply to expire proves it", given(heardState(expire, expired)), decided{Reason: "Expired", Ready: yes, Expired: yes}},

@@ -37,6 +37,9 @@ type Facts struct {
 	// endpoint, a recovery.
 	AccountEpoch int64
 
+	// Outage is true while the account holds its calls back because the provider answers none.
+	Outage bool
+
 	// Uninstalling is true where the definition of PaymentSessions is being deleted: nobody asked for that to expire anything.
 	Uninstalling bool
 	// Twin is true where another live object of the same account and session id wants the session active.
