@@ -154,10 +154,11 @@ func (r *PaymentSessionReconciler) twin(ctx context.Context, reader client.Reade
 	return false, nil
 }
 
-// terminating reports whether a namespace is being deleted. Where that is not known it is taken for true.
-func (r *PaymentSessionReconciler) terminating(ctx context.Context, name string) bool {
+// terminating reports whether a namespace is being deleted, so that nothing can be created in it. Where that is not known it is
+// taken for true.
+func terminating(ctx context.Context, reader client.Reader, name string) bool {
 	namespace := &corev1.Namespace{}
-	err := r.Client.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	err := reader.Get(ctx, types.NamespacedName{Name: name}, namespace)
 	return err != nil || !namespace.DeletionTimestamp.IsZero()
 }
 

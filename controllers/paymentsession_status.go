@@ -50,7 +50,7 @@ func (r *PaymentSessionReconciler) alarm(ctx context.Context, scope *sessionScop
 	}
 	deletionsHeld.WithLabelValues(verdict.Reason).Inc()
 	ctrl.LoggerFrom(ctx).Info("the deletion of a session waits", "reason", verdict.Reason, "message", verdict.Message)
-	if !r.terminating(ctx, scope.session.Namespace) {
+	if !terminating(ctx, r.Client, scope.session.Namespace) {
 		r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Delete", "%s", verdict.Message)
 	}
 }

@@ -128,7 +128,8 @@ func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.Generic
 		return err
 	}
 	alarming := says.reason == v1alpha1.ReasonCredentialsRejected || says.reason == v1alpha1.ReasonProviderUnavailable
-	if alarming && readyReason(before.ProviderStatus().Conditions) != says.reason {
+	news := alarming && readyReason(before.ProviderStatus().Conditions) != says.reason
+	if news && (provider.GetNamespace() == "" || !terminating(ctx, r.Client, provider.GetNamespace())) {
 		r.Recorder.Eventf(provider, nil, "Warning", says.reason, "Call", "%s", says.message)
 	}
 	return nil

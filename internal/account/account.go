@@ -104,8 +104,8 @@ type Account struct {
 	mu      sync.Mutex
 	config  Config
 	breaker *breaker
-	epoch  int64
-	queue  queue
+	epoch   int64
+	queue   queue
 	// flying are the sessions whose calls are in flight; true for one that was forgotten meanwhile.
 	flying   map[types.UID]bool
 	outcomes map[types.UID]Outcome

@@ -29,6 +29,9 @@ type Fault struct {
 	Hang bool `json:"hang,omitempty"`
 	// Huge replies with 2 MiB.
 	Huge bool `json:"huge,omitempty"`
+	// EndlessBody and EndlessHeader go on until the caller has had enough.
+	EndlessBody   bool `json:"endlessBody,omitempty"`
+	EndlessHeader bool `json:"endlessHeader,omitempty"`
 	// Reply is given in place of the right one.
 	Reply `json:",inline"`
 }
@@ -82,6 +85,11 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 	}
 	call.Code = fault.Code
 	s.record(call)
+	s.strike(w, r, fault)
+}
+
+// strike does what a fault does in place of a reply.
+func (s *Simulator) strike(w http.ResponseWriter, r *http.Request, fault *Fault) {
 	switch {
 	case fault.Hang:
 		select {
@@ -92,8 +100,23 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 		panic(http.ErrAbortHandler)
 	case fault.Huge:
 		_, _ = io.WriteString(w, strings.Repeat("x", 2<<20))
+	case fault.EndlessBody:
+		endless(w, `{"data":"`, strings.Repeat("x", 32<<10))
+	case fault.EndlessHeader:
+		if connection, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			defer connection.Close()
+			endless(connection, "HTTP/1.1 200 OK\r\n", "X-More: "+strings.Repeat("x", 1<<10)+"\r\n")
+		}
 	default:
 		fault.send(w)
+	}
+}
+
+// endless writes until nobody reads any more.
+func endless(to io.Writer, first, again string) {
+	_, err := io.WriteString(to, first)
+	for err == nil {
+		_, err = io.WriteString(to, again)
 	}
 }
 

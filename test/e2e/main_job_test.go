@@ -16,7 +16,7 @@ import (
 // TestMainJob expires sessions of four providers, with kubectl alone.
 func TestMainJob(t *testing.T) {
 	upstreams, url := simulate(t)
-	running := startManager(t, "--leader-elect")
+	startManager(t, "--leader-elect")
 	namespace := newNamespace(t, url)
 	var manifests strings.Builder
 	states := []simulator.State{simulator.Open, simulator.Paid, simulator.Expired, "unknown"}
@@ -67,16 +67,6 @@ spec:
 	}
 	if wide := kubectl(t, "", "get", "payops", "-n", namespace, "-o", "wide"); !strings.Contains(wide, "SESSION ID") || !strings.Contains(wide, "UPSTREAM") {
 		t.Errorf("the wide view lacks the session id or the upstream status:\n%s", wide)
-	}
-	running.stop(t)
-	seen := running.output(t) + strings.Join(running.command.Args, " ") +
-		kubectl(t, "", "get", "payops,events", "-A", "-o", "yaml")
-	for provider, keys := range simulator.Keys() {
-		for name, value := range keys {
-			if strings.Contains(seen, value) {
-				t.Errorf("%s's %s stands in a log, an object or an argument", provider, name)
-			}
-		}
 	}
 }
 

@@ -7,10 +7,12 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,6 +93,8 @@ type manager struct {
 	command *exec.Cmd
 	log     *os.File
 	ended   chan error
+	// terminated is true once SIGTERM was sent: a second one would cut the shutdown short.
+	terminated bool
 }
 
 // startManager starts the built binary under the ServiceAccount; it is ended with the test.
@@ -114,13 +118,31 @@ func startManager(t *testing.T, flags ...string) *manager {
 	return running
 }
 
+// terminate asks the manager to end, as Kubernetes does, and returns when it has begun to.
+func (m *manager) terminate(t *testing.T) {
+	t.Helper()
+	if err := m.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	m.terminated = true
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(m.output(t), "Stopping and waiting"); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("the manager does not begin to end")
+		}
+	}
+}
+
 // stop ends the manager as Kubernetes does, and waits until it has ended.
 func (m *manager) stop(t *testing.T) {
 	t.Helper()
 	if m.ended == nil {
 		return
 	}
-	_ = m.command.Process.Signal(syscall.SIGTERM)
+	if !m.terminated {
+		_ = m.command.Process.Signal(syscall.SIGTERM)
+	}
 	select {
 	case err := <-m.ended:
 		if err != nil {
@@ -131,6 +153,7 @@ func (m *manager) stop(t *testing.T) {
 		t.Error("the manager did not end")
 	}
 	m.ended = nil
+	m.inspect(t)
 }
 
 // kill ends the manager as a machine that fails does.
@@ -141,6 +164,27 @@ func (m *manager) kill(t *testing.T) {
 	}
 	<-m.ended
 	m.ended = nil
+	m.inspect(t)
+}
+
+// peakMemory is the most memory that the manager has had so far, in bytes.
+func (m *manager) peakMemory(t *testing.T) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.command.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kilobytes << 10
+		}
+	}
+	t.Fatal("the kernel does not tell the peak of the memory")
+	return 0
 }
 
 // output is the log so far.
@@ -157,12 +201,16 @@ func (m *manager) output(t *testing.T) string {
 func simulate(t *testing.T) (*simulator.Simulator, string) {
 	t.Helper()
 	upstreams := simulator.New()
-	server := httptest.NewUnstartedServer(upstreams.Handler())
-	server.Config.ErrorLog = nil
-	server.Start()
+	return upstreams, serve(t, upstreams, upstreams.Handler())
+}
+
+// serve serves a handler in front of the four providers until the test ends.
+func serve(t *testing.T, upstreams *simulator.Simulator, handler http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	t.Cleanup(upstreams.Close)
-	return upstreams, server.URL
+	return server.URL
 }
 
 // kubectl runs kubectl as the administrator and fails the test if it fails.
@@ -176,7 +224,7 @@ func kubectl(t *testing.T, input string, arguments ...string) string {
 }
 
 // newNamespace makes a namespace with the four accounts in it.
-func newNamespace(t *testing.T, url string) string {
+func newNamespace(t *testing.T, url string, options ...gen.ProviderOption) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
 	if err := api.Create(t.Context(), namespace); err != nil {
@@ -184,9 +232,8 @@ func newNamespace(t *testing.T, url string) string {
 	}
 	name := namespace.Name
 	for _, provider := range gen.Providers {
-		for _, object := range []client.Object{
-			gen.Secret(name, provider), gen.Provider(name, provider, gen.Endpoint(url+"/"+provider), gen.RateLimit(1000, time.Second)),
-		} {
+		all := append([]gen.ProviderOption{gen.Endpoint(url + "/" + provider), gen.RateLimit(1000, time.Second)}, options...)
+		for _, object := range []client.Object{gen.Secret(name, provider), gen.Provider(name, provider, all...)} {
 			if err := api.Create(t.Context(), object); err != nil {
 				t.Fatal(err)
 			}

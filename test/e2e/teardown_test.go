@@ -211,7 +211,7 @@ func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 		end    []string
 		want   simulator.State
 	}{
-		{"the Secret is repaired", []string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"skey_test_rotated"}}`}, simulator.Expired},
+		{"the Secret is repaired", []string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"` + rotated + `"}}`}, simulator.Expired},
 		{"the policy becomes Retain", []string{"patch", "paymentsession", "held", "-p", `{"spec":{"deletionPolicy":"Retain"}}`}, simulator.Open},
 	}
 	withAndWithoutAdmission(t, func(t *testing.T) {
@@ -228,7 +228,7 @@ func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 					t.Fatal(err)
 				}
 				await.Reason(t, api, session, v1alpha1.ReasonObserved)
-				upstreams.SetKey("omise", "secretKey", "skey_test_rotated")
+				upstreams.SetKey("omise", "secretKey", rotated)
 				deleteNamespace(t, namespace)
 				await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
 				await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {

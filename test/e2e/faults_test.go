@@ -1,0 +1,315 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+// strikes is how often each fault strikes each session.
+const strikes = 2
+
+// faults are what a provider, or the way to it, does to a call. Each may be the first answer that a session ever gets.
+var faults = map[string]*simulator.Fault{
+	"none":                           nil,
+	"500, no effect":                 {Reply: simulator.Reply{Code: http.StatusInternalServerError}},
+	"500 after the effect":           {Reply: simulator.Reply{Code: http.StatusInternalServerError}, Effect: true},
+	"503 with Retry-After":           {Reply: simulator.Reply{Code: http.StatusServiceUnavailable, Header: map[string]string{"Retry-After": "1"}}},
+	"429 with Retry-After":           {Reply: simulator.Reply{Code: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "1"}}},
+	"429 with an absurd Retry-After": {Reply: simulator.Reply{Code: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "-1"}}},
+	"dropped, no effect":             {Drop: true},
+	"dropped after the effect":       {Drop: true, Effect: true},
+	"hangs, no effect":               {Hang: true},
+	"hangs after the effect":         {Hang: true, Effect: true},
+	"a redirect":                     {Reply: simulator.Reply{Code: http.StatusFound, Header: map[string]string{"Location": "http://169.254.169.254/"}}},
+	"a page, not JSON":               {Reply: simulator.Reply{Code: http.StatusOK, Body: "<html>expired</html>"}},
+	"a proxy's 404":                  {Reply: simulator.Reply{Code: http.StatusNotFound, Body: "<html>no such route</html>"}},
+	"a body without end":             {EndlessBody: true},
+	"a header without end":           {EndlessHeader: true},
+	"late visibility":                nil,
+}
+
+// TestFaults lets every fault strike sessions of every provider that should be expired, that are deleted, and whose namespace is
+// torn down. None is lost, none is called expired before it is, and none takes more tries than there were faults. It prints the
+// table of tries.
+func TestFaults(t *testing.T) {
+	startManager(t)
+	var mu sync.Mutex
+	table := map[string]string{}
+	t.Run("each", func(t *testing.T) {
+		for name, fault := range faults {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				row := strike(t, name, fault)
+				mu.Lock()
+				defer mu.Unlock()
+				table[name] = row
+			})
+		}
+	})
+	t.Logf("tries (expire calls + reads) until the end, by fault and by what ends the session; all ended expired\n%-32s%s",
+		"", strings.Join(gen.Providers, "                "))
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		t.Logf("%-32s%s", name, table[name])
+	}
+}
+
+// ends are the three ways in which a session is made to end.
+var ends = []string{"expire", "delete", "teardown"}
+
+// strike runs one fault, and gives its row of the table.
+func strike(t *testing.T, name string, fault *simulator.Fault) string {
+	t.Helper()
+	upstreams, url := simulate(t)
+	namespace := newNamespace(t, url, gen.Timeout(time.Second))
+	watchClaims(t, upstreams, namespace)
+	sessions := map[string][]*v1alpha1.PaymentSession{}
+	for i, end := range ends {
+		for number, provider := range gen.Providers {
+			id := gen.ID(provider, 10*i+number)
+			object := simulator.Object{Provider: provider, ID: id, State: simulator.Open}
+			if name == "late visibility" {
+				object.HiddenReads = strikes
+			}
+			upstreams.Add(object)
+			session := gen.Session(namespace, provider+"-"+end, provider, id, gen.Active)
+			if end == "expire" {
+				session.Spec.DesiredState = v1alpha1.DesiredStateExpired
+				script(upstreams, session, fault)
+			}
+			create(t, session)
+			sessions[end] = append(sessions[end], session)
+		}
+	}
+	for _, end := range []string{"delete", "teardown"} {
+		for _, session := range sessions[end] {
+			await.Reason(t, api, session, v1alpha1.ReasonObserved)
+			script(upstreams, session, fault)
+		}
+	}
+	for _, session := range sessions["delete"] {
+		if err := api.Delete(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, session := range sessions["expire"] {
+		await.Reason(t, api, session, v1alpha1.ReasonExpired)
+	}
+	for _, session := range sessions["delete"] {
+		await.Gone(t, api, session)
+	}
+	deleteNamespace(t, namespace)
+	awaitNamespaceGone(t, namespace)
+	assertAllExpired(t, upstreams)
+	return triesOf(t, upstreams, sessions)
+}
+
+func script(upstreams *simulator.Simulator, session *v1alpha1.PaymentSession, fault *simulator.Fault) {
+	if fault != nil {
+		often := *fault
+		often.Times = strikes
+		upstreams.Script(session.Spec.ProviderRef.Name, session.Spec.SessionID, often)
+	}
+}
+
+// triesOf counts the calls of each session, and fails where there are more than the faults explain.
+func triesOf(t *testing.T, upstreams *simulator.Simulator, sessions map[string][]*v1alpha1.PaymentSession) string {
+	t.Helper()
+	var row strings.Builder
+	for number, provider := range gen.Providers {
+		for _, end := range ends {
+			session := sessions[end][number]
+			calls := map[string]int{}
+			for _, operation := range upstreams.CallsOf(provider, session.Spec.SessionID) {
+				calls[operation]++
+			}
+			fmt.Fprintf(&row, "%d+%d ", calls[simulator.Expire], calls[simulator.Observe])
+			// One call, each fault once more, and a read after a reply that proves nothing.
+			if calls[simulator.Expire] > 1+strikes || calls[simulator.Observe] > 3+2*strikes || calls[simulator.Stray] > 0 {
+				t.Errorf("%s: %v calls for one session", session.Name, calls)
+			}
+		}
+		row.WriteString("      ")
+	}
+	return row.String()
+}
+
+// watchClaims checks each version of each session against the provider's books: what is said to be expired is so.
+func watchClaims(t *testing.T, upstreams *simulator.Simulator, namespace string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	watched, err := api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for event := range watched.ResultChan() {
+			session, ok := event.Object.(*v1alpha1.PaymentSession)
+			if !ok || !claimsExpired(session) {
+				continue
+			}
+			if state := upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
+				t.Errorf("%s is said to be expired and is %s", session.Name, state)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		watched.Stop()
+		cancel()
+		<-done
+	})
+}
+
+func claimsExpired(session *v1alpha1.PaymentSession) bool {
+	return session.Status.State == v1alpha1.SessionStateExpired || slices.ContainsFunc(session.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == v1alpha1.ConditionExpired && c.Status == metav1.ConditionTrue
+	})
+}
+
+// TestTwoLeadersDoNoHarm runs two managers over the same sessions at the same time, as for a moment when a lease is lost.
+func TestTwoLeadersDoNoHarm(t *testing.T) {
+	upstreams, url := simulate(t)
+	namespace := newNamespace(t, url)
+	watchClaims(t, upstreams, namespace)
+	startManager(t, watching(namespace))
+	startManager(t, watching(namespace))
+	sessions := payable(t, upstreams, namespace, 40)
+	for i, session := range sessions {
+		await.Reason(t, api, session, v1alpha1.ReasonObserved)
+		if i%2 == 0 {
+			patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`))
+			if err := api.Patch(t.Context(), session, patch); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, session := range sessions {
+		if i%2 == 0 {
+			await.Reason(t, api, session, v1alpha1.ReasonExpired)
+		}
+	}
+	deleteNamespace(t, namespace)
+	awaitNamespaceGone(t, namespace)
+	assertAllExpired(t, upstreams)
+	for _, session := range sessions {
+		posts := 0
+		for _, operation := range upstreams.CallsOf(session.Spec.ProviderRef.Name, session.Spec.SessionID) {
+			if operation == simulator.Expire {
+				posts++
+			}
+		}
+		if posts > 4 {
+			t.Errorf("%s: %d expire calls, want one or two of each manager", session.Name, posts)
+		}
+	}
+}
+
+// gate lets the first expire call through to the provider only when it is opened.
+type gate struct {
+	providers http.Handler
+	reached   chan struct{}
+	opened    chan struct{}
+	once      sync.Once
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	first := false
+	if r.Method == http.MethodPost {
+		g.once.Do(func() { first = true })
+	}
+	if first {
+		close(g.reached)
+		<-g.opened
+	}
+	g.providers.ServeHTTP(w, r)
+}
+
+// TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is under way: the call is finished and its outcome
+// written before the process ends.
+func TestShutdownFinishesTheCallInFlight(t *testing.T) {
+	for _, provider := range gen.Providers {
+		t.Run(provider, func(t *testing.T) {
+			t.Parallel()
+			upstreams := simulator.New()
+			held := &gate{providers: upstreams.Handler(), reached: make(chan struct{}), opened: make(chan struct{})}
+			url := serve(t, upstreams, held)
+			namespace := newNamespace(t, url, gen.Timeout(time.Minute))
+			running := startManager(t, watching(namespace))
+			id := gen.ID(provider, 1)
+			upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+			session := gen.Session(namespace, "late", provider, id)
+			create(t, session)
+			<-held.reached
+			running.terminate(t)
+			close(held.opened)
+			running.stop(t)
+			if err := api.Get(t.Context(), client.ObjectKeyFromObject(session), session); err != nil {
+				t.Fatal(err)
+			}
+			// Circle's reply proves nothing, and a read is not begun any more.
+			if proves := provider != "circle"; claimsExpired(session) != proves {
+				t.Errorf("said to be expired: %v, want %v: %+v", claimsExpired(session), proves, session.Status)
+			}
+			if provider == "circle" {
+				startManager(t, watching(namespace))
+			}
+			await.Reason(t, api, session, v1alpha1.ReasonExpired)
+			if calls := len(upstreams.CallsOf(provider, id)); provider != "circle" && calls != 1 {
+				t.Errorf("%d calls, want the one that was in flight", calls)
+			}
+		})
+	}
+}
+
+// TestEndlessRepliesDoNotFillTheMemory lets four providers send bodies and headers without end to 200 sessions, and reads the
+// peak of the manager's memory. A manager without limits would read many times as much; this one is built with the race detector,
+// which takes several times what a released one does.
+func TestEndlessRepliesDoNotFillTheMemory(t *testing.T) {
+	upstreams, url := simulate(t)
+	namespace := newNamespace(t, url, gen.Timeout(5*time.Second))
+	running := startManager(t, watching(namespace))
+	sessions := payable(t, upstreams, namespace, 200)
+	for _, session := range sessions {
+		await.Reason(t, api, session, v1alpha1.ReasonObserved)
+	}
+	before := running.peakMemory(t)
+	for i, session := range sessions {
+		fault := simulator.Fault{EndlessBody: i%8 < 4, EndlessHeader: i%8 >= 4, Times: simulator.Forever}
+		upstreams.Script(session.Spec.ProviderRef.Name, session.Spec.SessionID, fault)
+		patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`))
+		if err := api.Patch(t.Context(), session, patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, session := range sessions {
+		await.Until(t, api, session, "it is in trouble", func(s *v1alpha1.PaymentSession) bool {
+			return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
+				return c.Type == v1alpha1.ConditionReady && (c.Reason == v1alpha1.ReasonUnexpectedResponse || c.Reason == v1alpha1.ReasonProviderUnavailable)
+			})
+		})
+	}
+	after := running.peakMemory(t)
+	t.Logf("peak memory %d MiB before, %d MiB after", before>>20, after>>20)
+	if grown := after - before; grown > 512<<20 {
+		t.Errorf("the memory grew by %d MiB", grown>>20)
+	}
+}
