@@ -78,7 +78,7 @@ func (r *InUseReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		wait, err = r.letGo(ctx, provider)
 	}
 	if errors.Is(err, errOutdated) {
-		return ctrl.Result{RequeueAfter: time.Second}, nil
+		return ctrl.Result{RequeueAfter: outdatedDelay}, nil
 	}
 	return ctrl.Result{RequeueAfter: wait}, err
 }

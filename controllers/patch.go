@@ -7,12 +7,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// errOutdated is a write that came too late. It ends the reconcile: the watch brings the newer object, and with it another.
+// outdatedDelay is until an object is looked at again whose write came too late. The watch usually brings the newer one before
+// that; it brings none where the API server called something else a conflict.
+const outdatedDelay = time.Second
+
+// errOutdated is a write that came too late. It ends the reconcile.
 var errOutdated = errors.New("the object has changed since it was read")
 
 // patchStatus writes what has changed of an object's status, if the object is still the one that was read.

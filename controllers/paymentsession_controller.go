@@ -68,8 +68,7 @@ func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.R
 		goOn, err := step(ctx, scope)
 		switch {
 		case errors.Is(err, errOutdated):
-			// The watch brings the newer object, and with it another reconcile.
-			return ctrl.Result{}, nil
+			return ctrl.Result{RequeueAfter: outdatedDelay}, nil
 		case err != nil:
 			return ctrl.Result{}, err
 		case !goOn:

@@ -82,7 +82,11 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	}
 	known, _ := r.Directory.lookUp(key)
 	says, wait := r.summary(known)
-	if err := r.tell(ctx, provider, says, outage(known)); err != nil && !errors.Is(err, errOutdated) {
+	err = r.tell(ctx, provider, says, outage(known))
+	if errors.Is(err, errOutdated) {
+		return ctrl.Result{RequeueAfter: outdatedDelay}, nil
+	}
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: wait}, nil

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -66,6 +67,8 @@ type world struct {
 	options   controllers.Options
 	// fuse ends the manager in the middle of its work; nil for one that lives.
 	fuse atomic.Pointer[fuse]
+	// wire is what lies between the manager and the API server.
+	wire *wire
 	stop func()
 }
 
@@ -80,7 +83,7 @@ func newWorld(t *testing.T, changes ...worldOption) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{WithWatch: api, upstreams: simulator.New(), clock: &clock{}}
+	w := &world{WithWatch: api, upstreams: simulator.New(), clock: &clock{}, wire: newWire()}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: map[string]string{"team": "shop"}}}
 	w.create(t, namespace)
 	w.namespace = namespace.Name
@@ -107,7 +110,9 @@ func newWorld(t *testing.T, changes ...worldOption) *world {
 // start starts a manager; the one before, if any, must have been stopped.
 func (w *world) start(t *testing.T) {
 	t.Helper()
-	mgr, err := ctrl.NewManager(plane.Config, ctrl.Options{
+	config := rest.CopyConfig(plane.Config)
+	config.Wrap(w.wire.wrap)
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:     w.Scheme(),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}, ReaderFailOnMissingInformer: true},
