@@ -149,7 +149,7 @@ var stories = map[string]story{
 		},
 		begin: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) {
 			w.clock.step(2 * time.Hour)
-			w.poke(t, sessions[0], "it is time")
+			w.change(t, sessions[0], `{"metadata":{"labels":{"touched":"yes"}}}`)
 		},
 		awaitEnd: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) {
 			if closed := awaitClosed(t, w, sessions[0]); closed.Status.ExpiryStartedAt == nil {

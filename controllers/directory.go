@@ -50,6 +50,8 @@ type entry struct {
 	// trouble is the reason that the provider has not been ready for since troubleSince.
 	trouble      string
 	troubleSince time.Time
+	// unprotectedSince is since when the Secret lacks the finalizer that lets it live as long as its sessions.
+	unprotectedSince time.Time
 }
 
 // NewDirectory makes an empty directory.
@@ -72,12 +74,12 @@ func (d *Directory) Start(ctx context.Context) error {
 // NeedLeaderElection is true: only the leader makes calls.
 func (d *Directory) NeedLeaderElection() bool { return true }
 
-// lookUp gives a copy of an entry. ok is false where the provider was not looked at yet, or does not exist.
+// lookUp gives a copy of an entry. ok is false where the provider does not exist, or nothing is known of it yet.
 func (d *Directory) lookUp(key providerKey) (entry, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	found, ok := d.entries[key]
-	if !ok {
+	found := d.entries[key]
+	if found == nil || found.account == nil && found.obstacle == nil {
 		return entry{}, false
 	}
 	return *found, true

@@ -53,6 +53,9 @@ func credentialsMissing(format string, arguments ...any) error {
 // place. It reports whether sessions should look again.
 func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
 	endpoint, fingerprint, err := r.endpoint(ctx, provider)
+	if errors.Is(err, errUnprotected) {
+		err = r.unprotected(provider)
+	}
 	var obstacle *unready
 	if err != nil && !errors.As(err, &obstacle) {
 		return false, err
@@ -75,6 +78,22 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 		changed = changed || differs(before, *known)
 	})
 	return changed, nil
+}
+
+// unprotected is errUnprotected while what protects the credentials may still be on its way, and an obstacle after that.
+func (r *ProviderReconciler) unprotected(provider v1alpha1.GenericProvider) error {
+	var since time.Time
+	r.Directory.update(keyOf(provider), func(known *entry) {
+		if known.unprotectedSince.IsZero() {
+			known.unprotectedSince = r.Now()
+		}
+		since = known.unprotectedSince
+	})
+	if r.Now().Sub(since) < session.Patience {
+		return errUnprotected
+	}
+	return notReady(v1alpha1.ReasonCredentialsUnprotected, "the finalizer %s cannot be put on Secret %s, which could be gone before the sessions that need it. Let the operator's ServiceAccount get and patch it; its log says what went wrong.",
+		v1alpha1.InUseFinalizer, secretOf(provider, provider.ProviderSpec().CredentialsSecretRef.Name, r.SecretNamespace))
 }
 
 // differs reports whether sessions can tell two states of an entry apart.
@@ -101,7 +120,7 @@ func (r *ProviderReconciler) obstruct(known *entry, provider v1alpha1.GenericPro
 // another endpoint.
 func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvider, endpoint *upstream.Endpoint, fingerprint string) {
 	spec, key := provider.ProviderSpec(), keyOf(provider)
-	known.obstacle, known.trouble = nil, ""
+	known.obstacle, known.trouble, known.unprotectedSince = nil, "", time.Time{}
 	config := account.Config{
 		Upstream: endpoint,
 		Limits: account.Limits{

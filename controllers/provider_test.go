@@ -6,6 +6,7 @@ package controllers_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,29 @@ func TestAFirstApplyComesInAnyOrder(t *testing.T) {
 	w.change(t, provider, `{"metadata":{"labels":{"touched":"yes"}}}`)
 	w.reason(t, session, v1alpha1.ReasonExpired)
 	await.Reason(t, w, provider, v1alpha1.ReasonAccountReady)
+}
+
+// TestASecretThatCannotBeProtected forbids the operator to put its finalizer on the Secret.
+func TestASecretThatCannotBeProtected(t *testing.T) {
+	w := newWorld(t)
+	w.wire.refuse("/secrets/")
+	provider := w.provide(t, "omise")
+	session := w.session(t, "omise", simulator.Open)
+	// Nothing tells when the operator first saw it: let the time pass until it has lost its patience.
+	awaitTrue(t, "the provider says that its Secret is not protected", func() bool {
+		w.clock.step(time.Minute)
+		w.change(t, provider, fmt.Sprintf(`{"metadata":{"labels":{"touched":"%d"}}}`, w.clock.now().Unix()))
+		ready := apimeta.FindStatusCondition(provider.Status.Conditions, v1alpha1.ConditionReady)
+		return ready != nil && ready.Reason == v1alpha1.ReasonCredentialsUnprotected
+	})
+	w.reason(t, session, v1alpha1.ReasonProviderNotReady)
+	if calls := w.calls(session); len(calls) > 0 {
+		t.Errorf("calls %q with credentials that could go at any moment", calls)
+	}
+	w.wire.refuse("")
+	w.change(t, provider, `{"metadata":{"labels":{"touched":"again"}}}`)
+	await.Reason(t, w, provider, v1alpha1.ReasonAccountReady)
+	w.reason(t, session, v1alpha1.ReasonExpired)
 }
 
 func TestAProviderThatStaysMissingStalls(t *testing.T) {

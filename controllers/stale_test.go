@@ -24,14 +24,31 @@ func (w *world) wakeAll(t *testing.T, provider *v1alpha1.PaymentProvider, interv
 	w.change(t, provider, fmt.Sprintf(`{"spec":{"pollInterval":%q}}`, interval))
 }
 
+// hold keeps what happens to sessions from the manager, from the version on that is given.
+func (w *world) hold(t *testing.T, session *v1alpha1.PaymentSession) {
+	t.Helper()
+	awaitTrue(t, "the manager knows the session as it is", func() bool {
+		known := &v1alpha1.PaymentSession{}
+		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(session), known)
+		return err == nil && known.ResourceVersion == session.ResourceVersion
+	})
+	w.wire.hold()
+}
+
 // awaitLiveRead waits until a manager whose cache is stale has read a session live.
 func (w *world) awaitLiveRead(t *testing.T) {
 	t.Helper()
+	awaitTrue(t, "the session is read live", func() bool { return w.wire.reads() > 0 })
+}
+
+// awaitTrue waits for what no watch tells.
+func awaitTrue(t *testing.T, what string, holds func() bool) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); w.wire.reads() == 0; <-tick.C {
+	for deadline := time.Now().Add(time.Minute); !holds(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatal("the session was not read live")
+			t.Fatalf("waited until %s", what)
 		}
 	}
 }
@@ -79,7 +96,7 @@ func TestAStaleCacheExpiresNothing(t *testing.T) {
 			w := newWorld(t)
 			provider := w.provide(t, "omise")
 			session := scheduled(t, w)
-			w.wire.hold()
+			w.hold(t, session)
 			change(t, w, session)
 			w.clock.step(2 * time.Hour)
 			w.wakeAll(t, provider, 20*time.Minute)
@@ -112,10 +129,10 @@ func TestAnObjectMadeAgainUnderTheSameName(t *testing.T) {
 	if err := w.Delete(t.Context(), before); err != nil {
 		t.Fatal(err)
 	}
-	w.reason(t, before, v1alpha1.ReasonCredentialsRejected)
+	before = w.reason(t, before, v1alpha1.ReasonCredentialsRejected)
 	posts := len(w.calls(before))
 
-	w.wire.hold()
+	w.hold(t, before)
 	w.letGo(t, before)
 	await.Gone(t, w, before)
 	after := w.session(t, "omise", simulator.Open, gen.Active, named("order"))

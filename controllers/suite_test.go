@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,7 @@ var plane *controlplane.ControlPlane
 func TestMain(m *testing.M) {
 	controlplane.Main(m, controlplane.Options{CRDs: gen.CRDs()}, func(started *controlplane.ControlPlane) error {
 		plane = started
+		ctrl.SetLogger(logr.Discard())
 		return nil
 	})
 }
@@ -69,7 +71,9 @@ type world struct {
 	fuse atomic.Pointer[fuse]
 	// wire is what lies between the manager and the API server.
 	wire *wire
-	stop func()
+	// cached is the manager's own view.
+	cached client.Reader
+	stop   func()
 }
 
 type worldOption func(*controllers.Options)
@@ -126,6 +130,7 @@ func (w *world) start(t *testing.T) {
 	if err := controllers.Setup(ctx, mgr, w.options); err != nil {
 		t.Fatal(err)
 	}
+	w.cached = mgr.GetCache()
 	ended := make(chan error, 1)
 	go func() { ended <- mgr.Start(ctx) }()
 	var once sync.Once

@@ -26,6 +26,8 @@ type wire struct {
 	liveReads int
 	// chance gives the numbers that decide what goes wrong; nil where nothing does.
 	chance *rand.Rand
+	// refused is a part of the paths whose patches are forbidden; empty for none.
+	refused string
 }
 
 func newWire() *wire {
@@ -62,14 +64,30 @@ func (w *wire) disturb(seed uint64) {
 	w.chance = rand.New(rand.NewPCG(seed, seed))
 }
 
+// refuse forbids patches of what has that in its path.
+func (w *wire) refuse(path string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refused = path
+}
+
+func (w *wire) forbids(request *http.Request) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused != "" && request.Method == http.MethodPatch && strings.Contains(request.URL.Path, w.refused)
+}
+
 func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(request *http.Request) (*http.Response, error) {
-		if request.URL.Query().Get("watch") != "" || request.Method == http.MethodGet && !strings.Contains(request.URL.Path, "/") {
+		if request.URL.Query().Get("watch") != "" {
 			response, err := next.RoundTrip(request)
 			if err == nil && strings.HasSuffix(request.URL.Path, "/paymentsessions") {
 				response.Body = &heldBody{wire: w, ReadCloser: response.Body}
 			}
 			return response, err
+		}
+		if w.forbids(request) {
+			return failure(request, metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden})
 		}
 		if w.fault(request) {
 			return w.wrong(next, request)
@@ -95,17 +113,17 @@ func (w *wire) wrong(next http.RoundTripper, request *http.Request) (*http.Respo
 	w.mu.Lock()
 	kind := w.chance.IntN(6)
 	w.mu.Unlock()
-	status := metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure}
 	switch kind {
 	case 0:
-		status.Code, status.Reason = http.StatusConflict, metav1.StatusReasonConflict
+		return failure(request, metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict})
 	case 1:
-		status.Code, status.Reason = http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests
+		return failure(request, metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests})
 	case 2:
-		status.Code, status.Reason = http.StatusInternalServerError, metav1.StatusReasonInternalError
+		return failure(request, metav1.Status{Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError})
 	case 3:
-		status.Code, status.Reason = http.StatusForbidden, metav1.StatusReasonForbidden
-		status.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}}}
+		return failure(request, metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Details: &metav1.StatusDetails{
+			Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}},
+		}})
 	case 4:
 		return nil, errTimeout
 	default:
@@ -116,7 +134,12 @@ func (w *wire) wrong(next http.RoundTripper, request *http.Request) (*http.Respo
 		}
 		return nil, errTimeout
 	}
-	status.Message = "disturbed by the test"
+}
+
+// failure is the API server's answer to a request that fails.
+func failure(request *http.Request, status metav1.Status) (*http.Response, error) {
+	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	status.Status, status.Message = metav1.StatusFailure, "disturbed by the test"
 	body, err := json.Marshal(status)
 	return &http.Response{
 		StatusCode: int(status.Code), Status: http.StatusText(int(status.Code)), Request: request,

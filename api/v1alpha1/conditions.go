@@ -87,6 +87,9 @@ const (
 	// ReasonEndpointNotAllowed surfaces when the endpoint is plain http and the operator runs without
 	// --allow-private-endpoints.
 	ReasonEndpointNotAllowed = "EndpointNotAllowed"
+	// ReasonCredentialsUnprotected surfaces when the operator cannot put its finalizer on the Secret, which could then be gone
+	// before the sessions that need it. The user should let the operator's ServiceAccount get and patch the Secret.
+	ReasonCredentialsUnprotected = "CredentialsUnprotected"
 	// ReasonInvalidCredentials surfaces when a credential holds characters that cannot be sent.
 	ReasonInvalidCredentials = "InvalidCredentials"
 )

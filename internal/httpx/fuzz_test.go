@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -16,7 +17,7 @@ import (
 // FuzzWire answers a call with any bytes at all in place of HTTP. What comes out is bounded, and an error is one of ours: it
 // holds neither the credential nor what was sent.
 func FuzzWire(f *testing.F) {
-	var answer []byte
+	var answer atomic.Pointer[[]byte]
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		hijacker, ok := w.(http.Hijacker)
 		if !ok {
@@ -26,14 +27,14 @@ func FuzzWire(f *testing.F) {
 		if err != nil {
 			return
 		}
-		respond(connection, buffered, answer)
+		respond(connection, buffered, *answer.Load())
 	}))
 	server.Start()
 	f.Cleanup(server.Close)
 	client := New(Options{AllowPrivate: true, MaxConnections: 1, Timeout: time.Minute})
 	f.Cleanup(client.Close)
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		answer = wire
+		answer.Store(&wire)
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/?apiKey="+canary, http.NoBody)
 		if err != nil {
 			t.Fatal(err)

@@ -6,7 +6,10 @@ package controlplane
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // Main runs a package's tests on a control plane of their own, for its TestMain. Prepare is called when the control plane
@@ -35,5 +38,21 @@ func runTests(m *testing.M, options Options, prepare func(*ControlPlane) error) 
 	if err := prepare(plane); err != nil {
 		return 0, err
 	}
-	return m.Run(), nil
+	// What the control plane itself and the test's own client run stays.
+	before := goleak.IgnoreCurrent()
+	code := m.Run()
+	if code != 0 {
+		return code, nil
+	}
+	return 0, leaked(before)
+}
+
+// leaked is an error where goroutines of this project are left behind. Those of the libraries under it, such as idle connections,
+// are not ours to end.
+func leaked(before goleak.Option) error {
+	err := goleak.Find(before)
+	if err == nil || !strings.Contains(err.Error(), "github.com/payops-dev/payment-session-operator/") {
+		return nil
+	}
+	return err
 }
