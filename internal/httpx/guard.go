@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"syscall"
 
 	"golang.org/x/net/http/httpproxy"
@@ -48,6 +49,16 @@ func public(address netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// numeric matches a host whose last label is a number, in a form that some resolvers take for an IPv4 address (2130706433,
+// 0x7f.1, 127.1) and netip does not. No name ends so: there is no such top-level domain.
+var numeric = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
+
+// disguised reports whether a host may be an address that is written so that it does not look like one.
+func disguised(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err != nil && numeric.MatchString(host)
 }
 
 // dialGuard refuses private addresses after the name was resolved, so that no name, literal or rebinding gets around it.

@@ -101,6 +101,9 @@ func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) 
 	if request.URL.Scheme != "https" && !c.options.AllowPrivate {
 		return nil, fmt.Errorf("refusing to send credentials over %s: only https is allowed", request.URL.Scheme)
 	}
+	if !c.options.AllowPrivate && disguised(request.URL.Hostname()) {
+		return nil, errPrivateAddress
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	request = request.WithContext(ctx)
