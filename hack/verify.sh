@@ -20,7 +20,7 @@ for script in hack/*.sh hack/*/*.sh .ci/run; do
   bash -n "$script"
 done
 step "kustomizations render"
-for folder in config/install config/default config/samples hack/demo; do
+for folder in config/install config/default config/samples hack/demo test/e2e/testdata/network-policy; do
   go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
 done
 step "lint"

@@ -50,14 +50,22 @@ var faults = map[string]*simulator.Fault{
 // torn down. None is lost, none is called expired before it is, and none takes more tries than there were faults. It prints the
 // table of tries.
 func TestFaults(t *testing.T) {
-	startManager(t)
+	t.Parallel()
+	var namespaces []string
+	shops := map[string]shop{}
+	for name := range faults {
+		upstreams, url := simulate(t)
+		shops[name] = shop{upstreams, newNamespace(t, url, gen.Timeout(time.Second))}
+		namespaces = append(namespaces, shops[name].namespace)
+	}
+	startManager(t, watching(strings.Join(namespaces, ",")))
 	var mu sync.Mutex
 	table := map[string]string{}
 	t.Run("each", func(t *testing.T) {
-		for name, fault := range faults {
+		for name := range faults {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				row := strike(t, name, fault)
+				row := strike(t, name, shops[name])
 				mu.Lock()
 				defer mu.Unlock()
 				table[name] = row
@@ -74,11 +82,16 @@ func TestFaults(t *testing.T) {
 // ends are the three ways in which a session is made to end.
 var ends = []string{"expire", "delete", "teardown"}
 
+// shop is a namespace with providers of its own.
+type shop struct {
+	upstreams *simulator.Simulator
+	namespace string
+}
+
 // strike runs one fault, and gives its row of the table.
-func strike(t *testing.T, name string, fault *simulator.Fault) string {
+func strike(t *testing.T, name string, in shop) string {
 	t.Helper()
-	upstreams, url := simulate(t)
-	namespace := newNamespace(t, url, gen.Timeout(time.Second))
+	upstreams, namespace, fault := in.upstreams, in.namespace, faults[name]
 	watchClaims(t, upstreams, namespace)
 	sessions := map[string][]*v1alpha1.PaymentSession{}
 	for i, end := range ends {
@@ -187,6 +200,7 @@ func claimsExpired(session *v1alpha1.PaymentSession) bool {
 
 // TestTwoLeadersDoNoHarm runs two managers over the same sessions at the same time, as for a moment when a lease is lost.
 func TestTwoLeadersDoNoHarm(t *testing.T) {
+	t.Parallel()
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	watchClaims(t, upstreams, namespace)
@@ -246,6 +260,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is under way: the call is finished and its outcome
 // written before the process ends.
 func TestShutdownFinishesTheCallInFlight(t *testing.T) {
+	t.Parallel()
 	for _, provider := range gen.Providers {
 		t.Run(provider, func(t *testing.T) {
 			t.Parallel()
@@ -284,6 +299,7 @@ func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 // peak of the manager's memory. A manager without limits would read many times as much; this one is built with the race detector,
 // which takes several times what a released one does.
 func TestEndlessRepliesDoNotFillTheMemory(t *testing.T) {
+	t.Parallel()
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url, gen.Timeout(5*time.Second))
 	running := startManager(t, watching(namespace))

@@ -41,6 +41,7 @@ func create(t *testing.T, objects ...client.Object) {
 }
 
 func TestTwoProvidersThatShareASecret(t *testing.T) {
+	t.Parallel()
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
 	second := gen.Provider(namespace, "omise", gen.Endpoint(url+"/omise"))
@@ -73,6 +74,7 @@ func TestAClusterProviderSharesASecretWithANamespacedOne(t *testing.T) {
 }
 
 func TestAProviderThatChangesItsSecret(t *testing.T) {
+	t.Parallel()
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	startManager(t, watching(namespace))
@@ -106,6 +108,7 @@ func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider
 }
 
 func TestATerminatingSecretIsValid(t *testing.T) {
+	t.Parallel()
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	// One that was being deleted before the operator saw it cannot get the finalizer any more.
@@ -135,6 +138,7 @@ func TestATerminatingSecretIsValid(t *testing.T) {
 
 // TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse speaks as the operator's ServiceAccount.
 func TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse(t *testing.T) {
+	t.Parallel()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		t.Fatal(err)
@@ -179,6 +183,7 @@ func TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse(t *testing.T) {
 
 // TestWhoNamesASecretMustBeAllowedToReadIt makes providers as a developer who may not read Secrets.
 func TestWhoNamesASecretMustBeAllowedToReadIt(t *testing.T) {
+	t.Parallel()
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
 	kubectl(t, "", "create", "role", "developer", "-n", namespace, "--verb=create,update,patch,get", "--resource=paymentproviders.payments.payops.dev")

@@ -18,10 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -46,6 +48,7 @@ func TestMain(m *testing.M) {
 // prepare builds the manager, installs everything and becomes the ServiceAccount.
 func prepare(started *controlplane.ControlPlane) (err error) {
 	plane = started
+	ctrl.SetLogger(logr.Discard())
 	binary, kubeconfig = filepath.Join(plane.Dir, "manager"), filepath.Join(plane.Dir, "service-account")
 	if api, err = client.NewWithWatch(plane.Config, client.Options{Scheme: gen.Scheme()}); err != nil {
 		return err
