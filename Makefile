@@ -75,6 +75,10 @@ lint: ## Lint the code.
 test: ## Run all tests: unit, conformance, and against a real control plane.
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout 30m -parallel 8 $(TESTFLAGS) ./...
 
+.PHONY: bench
+bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation".
+	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzzer for FUZZTIME, one minute unless told otherwise.
 	@FUZZTIME=$(FUZZTIME) hack/fuzz.sh

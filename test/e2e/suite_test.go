@@ -98,6 +98,8 @@ type manager struct {
 	ended   chan error
 	// terminated is true once SIGTERM was sent: a second one would cut the shutdown short.
 	terminated bool
+	// losesItsRights is true where a test takes its roles away.
+	losesItsRights bool
 }
 
 // startManager starts the built binary under the ServiceAccount; it is ended with the test.

@@ -29,6 +29,8 @@ func TestUninstall(t *testing.T) {
 			if removedFirst {
 				running.stop(t)
 			}
+			// What is installed goes from under the manager's feet, its own roles included.
+			running.losesItsRights = true
 			t.Cleanup(func() {
 				if err := install(); err != nil {
 					t.Fatal(err)

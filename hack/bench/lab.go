@@ -1,0 +1,172 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/controlplane"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+const (
+	// creators make objects at once.
+	creators = 16
+	// patience is for what should have come long before.
+	patience = 10 * time.Minute
+)
+
+// lab is a control plane, the simulated providers and a running manager.
+type lab struct {
+	api       client.WithWatch
+	upstreams *simulator.Simulator
+	url       string
+	manager   *exec.Cmd
+	last      int
+}
+
+// inLab sets a lab up, measures, and takes it down.
+func inLab(out string, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	plane, err := controlplane.Start(controlplane.Options{Dir: dir, CRDs: gen.CRDs()})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, plane.Stop()) }()
+	api, err := client.NewWithWatch(plane.Config, client.Options{Scheme: gen.Scheme()})
+	if err != nil {
+		return nil, err
+	}
+	upstreams := simulator.New()
+	server := httptest.NewServer(upstreams.Handler())
+	defer server.Close()
+	defer upstreams.Close()
+	made := &lab{api: api, upstreams: upstreams, url: server.URL}
+	for _, provider := range gen.Providers {
+		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
+			return nil, err
+		}
+	}
+	if err := made.start(plane.Kubeconfig, filepath.Join(out, "manager.log")); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, made.stop()) }()
+	return measure(made)
+}
+
+// start starts the manager as an administrator: roles are for the tests to prove.
+func (l *lab) start(kubeconfig, log string) error {
+	file, err := os.Create(log)
+	if err != nil {
+		return err
+	}
+	l.manager = exec.Command(filepath.Join(gen.Root(), "bin", "manager"),
+		"--kubeconfig="+kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
+	l.manager.Stdout, l.manager.Stderr = file, file
+	return l.manager.Start()
+}
+
+func (l *lab) stop() error {
+	if err := l.manager.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return l.manager.Wait()
+}
+
+// shop makes a namespace with one account in it.
+func (l *lab) shop(ctx context.Context, provider string, options ...gen.ProviderOption) (string, error) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
+	if err := l.api.Create(ctx, namespace); err != nil {
+		return "", err
+	}
+	options = append([]gen.ProviderOption{gen.Endpoint(l.url + "/" + provider), gen.RateLimit(10000, time.Second)}, options...)
+	if err := l.api.Create(ctx, gen.Secret(namespace.Name, provider)); err != nil {
+		return "", err
+	}
+	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, options...))
+}
+
+// fill makes sessions that should be expired, each struck by a fault if there is one.
+func (l *lab) fill(ctx context.Context, namespace, provider string, count int, faults ...simulator.Fault) error {
+	first := l.last
+	l.last += count
+	return parallel(count, func(i int) error {
+		id := gen.ID(provider, first+i)
+		l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+		l.upstreams.Script(provider, id, faults...)
+		return l.api.Create(ctx, gen.Session(namespace, fmt.Sprintf("session-%d", first+i), provider, id))
+	})
+}
+
+// await watches the sessions of a namespace until as many as wanted are as they should be.
+func (l *lab) await(ctx context.Context, namespace string, count int, holds func(*v1alpha1.PaymentSession) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
+	if err != nil {
+		return err
+	}
+	defer watched.Stop()
+	done := map[string]bool{}
+	for event := range watched.ResultChan() {
+		session, ok := event.Object.(*v1alpha1.PaymentSession)
+		if !ok || event.Type == watch.Deleted || !holds(session) {
+			continue
+		}
+		if done[session.Name] = true; len(done) == count {
+			return nil
+		}
+	}
+	return fmt.Errorf("%d of %d sessions of %s are as they should be", len(done), count, namespace)
+}
+
+// finished is a session that is expired and that the operator has let go of.
+func finished(session *v1alpha1.PaymentSession) bool {
+	return session.Status.State == v1alpha1.SessionStateExpired && len(session.Finalizers) == 0
+}
+
+// parallel runs a function for each number below count, some at once.
+func parallel(count int, run func(int) error) error {
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	var failures []error
+	numbers := make(chan int)
+	for range creators {
+		workers.Go(func() {
+			for number := range numbers {
+				if err := run(number); err != nil {
+					mu.Lock()
+					failures = append(failures, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	for number := range count {
+		numbers <- number
+	}
+	close(numbers)
+	workers.Wait()
+	return errors.Join(failures...)
+}

@@ -1,0 +1,118 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing: machines are
+// shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
+// in the same run.
+//
+//	bench [--runs N] [--only REGEXP] [--out FOLDER]
+//
+// It prints a table, and writes the same as JSON into the folder.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+// Figure is one measurement.
+type Figure struct {
+	// Name says what was measured.
+	Name string `json:"name"`
+	// Seconds of each run.
+	Seconds []float64 `json:"seconds"`
+	// Beside is the name of what it is compared with, and Ratio the quotient of the medians; empty for none.
+	Beside string  `json:"beside,omitempty"`
+	Ratio  float64 `json:"ratio,omitempty"`
+}
+
+// median of the runs.
+func (f *Figure) median() float64 {
+	sorted := slices.Sorted(slices.Values(f.Seconds))
+	return sorted[len(sorted)/2]
+}
+
+// beside compares a figure with another one of the same run.
+func (f *Figure) beside(other *Figure) {
+	f.Beside, f.Ratio = other.Name, f.median()/other.median()
+}
+
+func (f *Figure) add(took time.Duration) { f.Seconds = append(f.Seconds, took.Seconds()) }
+
+// scenario measures something on a control plane of its own.
+type scenario func(lab *lab, runs int) ([]*Figure, error)
+
+var scenarios = []struct {
+	name string
+	run  scenario
+}{
+	{"isolation", isolation},
+}
+
+func main() {
+	runs := flag.Int("runs", 5, "how often each figure is measured")
+	only := flag.String("only", "", "run the scenarios whose name matches")
+	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
+	flag.Parse()
+	if err := bench(*runs, *only, *out); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func bench(runs int, only, out string) error {
+	wanted, err := regexp.Compile(only)
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	var figures []*Figure
+	for _, scenario := range scenarios {
+		if !wanted.MatchString(scenario.name) {
+			continue
+		}
+		fmt.Fprintln(os.Stderr, "==>", scenario.name)
+		measured, err := inLab(out, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", scenario.name, err)
+		}
+		figures = append(figures, measured...)
+	}
+	if err := writeJSON(filepath.Join(out, "figures.json"), figures); err != nil {
+		return err
+	}
+	return printTable(figures)
+}
+
+func writeJSON(path string, figures []*Figure) error {
+	text, err := json.MarshalIndent(figures, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o600)
+}
+
+func printTable(figures []*Figure) error {
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "figure\tmedian\tleast\tmost\truns\tratio\tbeside")
+	for _, figure := range figures {
+		fmt.Fprintf(table, "%s\t%.3f s\t%.3f s\t%.3f s\t%d", figure.Name, figure.median(), slices.Min(figure.Seconds), slices.Max(figure.Seconds), len(figure.Seconds))
+		if figure.Beside == "" {
+			fmt.Fprintln(table, "\t\t")
+		} else {
+			fmt.Fprintf(table, "\t%.2f\t%s\n", figure.Ratio, figure.Beside)
+		}
+	}
+	return table.Flush()
+}
