@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -77,12 +78,21 @@ func main() {
 	var opts options
 	opts.bind(flag.CommandLine)
 	flag.Parse()
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap)))
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap), withoutBodies))
 	// net/http writes what a server sends out of turn to the standard logger, and a hostile one may echo a credential.
 	log.SetOutput(io.Discard)
 	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
 		ctrl.Log.Error(err, "the manager ends")
 		os.Exit(1)
+	}
+}
+
+// withoutBodies keeps the log below the verbosity from which on Kubernetes clients write the bodies of their requests to it, those
+// of Secrets included.
+func withoutBodies(given *zap.Options) {
+	const bodies = 8
+	if given.Level != nil && given.Level.Enabled(zapcore.Level(-bodies)) {
+		given.Level = zapcore.Level(1 - bodies)
 	}
 }
 

@@ -223,6 +223,7 @@ func withProviders(w *world, sessions []*v1alpha1.PaymentSession) []client.Objec
 // TestInterruptedAtEachSideEffect ends the operator at the first, the second, … side effect of every story, and lets a fresh one
 // finish it. It is killed, so that nobody learns of that effect, or it is told to stop, and finishes what is under way.
 func TestInterruptedAtEachSideEffect(t *testing.T) {
+	t.Parallel()
 	const enough = 60
 	for name, tells := range stories {
 		for _, killed := range []bool{true, false} {

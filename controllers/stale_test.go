@@ -63,6 +63,7 @@ func (w *world) assertNeverExpired(t *testing.T, session *v1alpha1.PaymentSessio
 // TestAStaleCacheExpiresNothing changes sessions while the manager's cache of them is held back, so that what it believes is
 // several versions old.
 func TestAStaleCacheExpiresNothing(t *testing.T) {
+	t.Parallel()
 	scheduled := func(t *testing.T, w *world) *v1alpha1.PaymentSession {
 		t.Helper()
 		session := w.session(t, "omise", simulator.Open, gen.ExpireAt(w.clock.now().Add(time.Hour)))
@@ -154,6 +155,7 @@ func TestAnObjectMadeAgainUnderTheSameName(t *testing.T) {
 // TestADisturbedAPIServer lets three of ten requests to the API server go wrong: conflicts, throttling, errors, a namespace that
 // is said to be going, lost connections before and after the effect. All comes to the same end, and nothing is claimed before it.
 func TestADisturbedAPIServer(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			t.Parallel()

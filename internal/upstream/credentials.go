@@ -5,11 +5,11 @@ package upstream
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -74,9 +74,8 @@ func (c Credentials) redact(text string) string {
 	}
 	for _, secret := range c {
 		plain := string(secret)
-		quoted, _ := json.Marshal(plain)
 		for _, form := range []string{
-			plain, url.QueryEscape(plain), url.PathEscape(plain), strings.Trim(string(quoted), `"`),
+			plain, url.QueryEscape(plain), url.PathEscape(plain), strings.Trim(strconv.Quote(plain), `"`),
 			base64.StdEncoding.EncodeToString([]byte(plain + ":")), base64.StdEncoding.EncodeToString([]byte(plain)),
 		} {
 			text = strings.ReplaceAll(text, form, redacted)

@@ -230,8 +230,7 @@ const maxFuzzedExpression = 4096
 func checkCompile(t *testing.T, spec *v1alpha1.PaymentProviderClassSpec, field string, replies []*httpx.Reply) {
 	t.Helper()
 	definition, err := Compile(spec)
-	var wrong *DefinitionError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*DefinitionError](err); ok {
 		if wrong.Field != field && wrong.Field != "spec.expiredAt" || wrong.Problem == "" {
 			t.Errorf("the error %q names the field %s, want %s", wrong, wrong.Field, field)
 		}

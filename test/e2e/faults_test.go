@@ -49,7 +49,7 @@ var faults = map[string]*simulator.Fault{
 // TestFaults lets every fault strike sessions of every provider that should be expired, that are deleted, and whose namespace is
 // torn down. None is lost, none is called expired before it is, and none takes more tries than there were faults. It prints the
 // table of tries.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { //nolint:tparallel // The group ends before the table is printed; what is in it is parallel.
 	t.Parallel()
 	var namespaces []string
 	shops := map[string]shop{}

@@ -45,6 +45,9 @@ func (m *manager) inspect(t *testing.T) {
 			}
 		}
 	}
+	if strings.Contains(log, "Response Body") {
+		t.Error("the log holds bodies of the API server's replies: in dumps, in which no credential would be found")
+	}
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "orbidden") && !m.losesItsRights || strings.Contains(line, "panic") {
 			t.Errorf("the log tells of a right that is lacking, or of a panic: %s", line)
