@@ -56,6 +56,8 @@ type PaymentSessionReconciler struct {
 	memories memories
 	// twins are the sessions, by UID, of which a live read has found another object that the cache may not hold.
 	twins sync.Map
+	// draining is true from the moment on when the workers are gone and no reconcile follows another.
+	draining bool
 }
 
 // sessionStep is one step of a reconcile. It returns false where there is nothing more to do.
@@ -82,6 +84,7 @@ func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.R
 func (r *PaymentSessionReconciler) Drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
+	r.draining = true
 	for _, name := range r.memories.names() {
 		remembered, _ := r.memories.get(name)
 		known, _ := r.Directory.lookUp(remembered.provider)

@@ -32,6 +32,8 @@ type sessionScope struct {
 	heard *account.Outcome
 	// action is what to do; set by decide.
 	action session.Action
+	// told is true where the status was written in this reconcile; set by tell.
+	told bool
 }
 
 // deleting reports whether the session is being deleted.

@@ -31,7 +31,7 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 	if err := patchStatus(ctx, r.Client, scope.session, before); err != nil {
 		return false, err
 	}
-	scope.memory.written = scope.session.ResourceVersion
+	scope.memory.written, scope.told = scope.session.ResourceVersion, true
 	stalls := verdict.Progress == session.Stalled && !apimeta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionStalled)
 	if stalls || readyReason(before.Status.Conditions) != verdict.Reason {
 		r.alarm(ctx, scope, verdict)

@@ -142,7 +142,9 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 
 // act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
 func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
-	if scope.action.Release {
+	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
+	// takes it off, behind the outcomes of other sessions in the queue.
+	if scope.action.Release && (!scope.told || scope.deleting() || r.draining) {
 		if err := r.release(ctx, scope); err != nil {
 			return false, err
 		}

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -23,8 +22,8 @@ const (
 // isolation measures how long an account's sessions take alone, and beside accounts whose provider hangs with every call.
 func isolation(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
-	alone := &Figure{Name: fmt.Sprintf("%d sessions of an account, alone", ownSessions)}
-	beside := &Figure{Name: fmt.Sprintf("the same beside %d hung accounts with %d sessions", hungAccounts, hungSessions)}
+	alone := timed("%d sessions of an account, alone", ownSessions)
+	beside := timed("the same beside %d hung accounts with %d sessions", hungAccounts, hungSessions)
 	// The first run pays for what is made once: connections, informers, the compiled class.
 	if err := lab.expireSome(ctx, &Figure{}, 1); err != nil {
 		return nil, err
@@ -37,7 +36,10 @@ func isolation(lab *lab, runs int) ([]*Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := lab.fill(ctx, namespace, "helio", hungSessions/hungAccounts, simulator.Fault{Hang: true, Times: simulator.Forever}); err != nil {
+		hangs := func(session *v1alpha1.PaymentSession) {
+			lab.upstreams.Script("helio", session.Spec.SessionID, simulator.Fault{Hang: true, Times: simulator.Forever})
+		}
+		if err := lab.fill(ctx, namespace, "helio", hungSessions/hungAccounts, hangs); err != nil {
 			return nil, err
 		}
 		if err := lab.await(ctx, namespace, hungSessions/hungAccounts, unavailable); err != nil {
@@ -71,7 +73,7 @@ func (l *lab) expireSome(ctx context.Context, figure *Figure, runs int) error {
 		if err := l.await(ctx, namespace, ownSessions, finished); err != nil {
 			return err
 		}
-		figure.add(time.Since(begin))
+		figure.add(time.Since(begin).Seconds())
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -27,23 +28,30 @@ import (
 )
 
 const (
-	// creators make objects at once.
+	// creators make objects at once, and workers work on them, be it the manager's or the bare loop's.
 	creators = 16
+	workers  = 16
+	// bare is the label of sessions that the manager does not look after.
+	bare = "bench.payops.dev/bare"
 	// patience is for what should have come long before.
 	patience = 10 * time.Minute
 )
 
 // lab is a control plane, the simulated providers and a running manager.
 type lab struct {
+	config    *rest.Config
 	api       client.WithWatch
 	upstreams *simulator.Simulator
 	url       string
 	manager   *exec.Cmd
-	last      int
+	// sizes are the numbers of sessions to measure with.
+	sizes []int
+	// last is how many sessions were made so far.
+	last int
 }
 
 // inLab sets a lab up, measures, and takes it down.
-func inLab(out string, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
+func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -62,7 +70,7 @@ func inLab(out string, measure func(*lab) ([]*Figure, error)) (figures []*Figure
 	server := httptest.NewServer(upstreams.Handler())
 	defer server.Close()
 	defer upstreams.Close()
-	made := &lab{api: api, upstreams: upstreams, url: server.URL}
+	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
 			return nil, err
@@ -82,7 +90,8 @@ func (l *lab) start(kubeconfig, log string) error {
 		return err
 	}
 	l.manager = exec.Command(filepath.Join(gen.Root(), "bin", "manager"),
-		"--kubeconfig="+kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
+		"--kubeconfig="+kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		fmt.Sprintf("--max-concurrent-reconciles=%d", workers), "--watch-label-selector=!"+bare)
 	l.manager.Stdout, l.manager.Stderr = file, file
 	return l.manager.Start()
 }
@@ -107,15 +116,16 @@ func (l *lab) shop(ctx context.Context, provider string, options ...gen.Provider
 	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, options...))
 }
 
-// fill makes sessions that should be expired, each struck by a fault if there is one.
-func (l *lab) fill(ctx context.Context, namespace, provider string, count int, faults ...simulator.Fault) error {
+// fill makes sessions that should be expired, with the finalizer that the admission policy would put on.
+func (l *lab) fill(ctx context.Context, namespace, provider string, count int, options ...gen.SessionOption) error {
 	first := l.last
 	l.last += count
 	return parallel(count, func(i int) error {
 		id := gen.ID(provider, first+i)
 		l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
-		l.upstreams.Script(provider, id, faults...)
-		return l.api.Create(ctx, gen.Session(namespace, fmt.Sprintf("session-%d", first+i), provider, id))
+		session := gen.Session(namespace, fmt.Sprintf("session-%d", first+i), provider, id, options...)
+		session.Finalizers = []string{v1alpha1.ExpireFinalizer}
+		return l.api.Create(ctx, session)
 	})
 }
 

@@ -5,7 +5,7 @@
 // shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
 // in the same run.
 //
-//	bench [--runs N] [--only REGEXP] [--out FOLDER]
+//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--out FOLDER]
 //
 // It prints a table, and writes the same as JSON into the folder.
 package main
@@ -18,8 +18,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
@@ -28,8 +29,10 @@ import (
 type Figure struct {
 	// Name says what was measured.
 	Name string `json:"name"`
-	// Seconds of each run.
-	Seconds []float64 `json:"seconds"`
+	// Unit of the values.
+	Unit string `json:"unit"`
+	// Values of each run.
+	Values []float64 `json:"values"`
 	// Beside is the name of what it is compared with, and Ratio the quotient of the medians; empty for none.
 	Beside string  `json:"beside,omitempty"`
 	Ratio  float64 `json:"ratio,omitempty"`
@@ -37,7 +40,7 @@ type Figure struct {
 
 // median of the runs.
 func (f *Figure) median() float64 {
-	sorted := slices.Sorted(slices.Values(f.Seconds))
+	sorted := slices.Sorted(slices.Values(f.Values))
 	return sorted[len(sorted)/2]
 }
 
@@ -46,7 +49,13 @@ func (f *Figure) beside(other *Figure) {
 	f.Beside, f.Ratio = other.Name, f.median()/other.median()
 }
 
-func (f *Figure) add(took time.Duration) { f.Seconds = append(f.Seconds, took.Seconds()) }
+// add a run's value; a duration is in seconds.
+func (f *Figure) add(value float64) { f.Values = append(f.Values, value) }
+
+// timed makes a figure of times.
+func timed(format string, arguments ...any) *Figure {
+	return &Figure{Name: fmt.Sprintf(format, arguments...), Unit: "s"}
+}
 
 // scenario measures something on a control plane of its own.
 type scenario func(lab *lab, runs int) ([]*Figure, error)
@@ -55,24 +64,35 @@ var scenarios = []struct {
 	name string
 	run  scenario
 }{
+	{"convergence", convergence},
+	{"cost", cost},
 	{"isolation", isolation},
 }
 
 func main() {
 	runs := flag.Int("runs", 5, "how often each figure is measured")
 	only := flag.String("only", "", "run the scenarios whose name matches")
+	sizes := flag.String("sizes", "1000,10000", "how many sessions to measure with")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
-	if err := bench(*runs, *only, *out); err != nil {
+	if err := bench(*runs, *only, *sizes, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func bench(runs int, only, out string) error {
+func bench(runs int, only, sizes, out string) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
+	}
+	var counts []int
+	for text := range strings.SplitSeq(sizes, ",") {
+		count, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("--sizes: %w", err)
+		}
+		counts = append(counts, count)
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -83,7 +103,7 @@ func bench(runs int, only, out string) error {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "==>", scenario.name)
-		measured, err := inLab(out, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
+		measured, err := inLab(out, counts, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", scenario.name, err)
 		}
@@ -107,7 +127,7 @@ func printTable(figures []*Figure) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "figure\tmedian\tleast\tmost\truns\tratio\tbeside")
 	for _, figure := range figures {
-		fmt.Fprintf(table, "%s\t%.3f s\t%.3f s\t%.3f s\t%d", figure.Name, figure.median(), slices.Min(figure.Seconds), slices.Max(figure.Seconds), len(figure.Seconds))
+		fmt.Fprintf(table, "%s\t%.3f %s\t%.3f\t%.3f\t%d", figure.Name, figure.median(), figure.Unit, slices.Min(figure.Values), slices.Max(figure.Values), len(figure.Values))
 		if figure.Beside == "" {
 			fmt.Fprintln(table, "\t\t")
 		} else {

@@ -4,6 +4,7 @@
 package simulator
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -75,6 +76,9 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 	if err != nil {
 		return
 	}
+	if !s.delay(r.Context()) {
+		return
+	}
 	id := r.PathValue("id")
 	reply, fault := s.answer(r, body, key{provider, id}, operation, speaks)
 	call := Call{Provider: provider, Operation: operation, ID: id, Code: reply.Code}
@@ -86,6 +90,22 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 	call.Code = fault.Code
 	s.record(call)
 	s.strike(w, r, fault)
+}
+
+// delay lets the provider's latency pass; false where nobody waits any more.
+func (s *Simulator) delay(ctx context.Context) bool {
+	s.mu.Lock()
+	latency := s.latency
+	s.mu.Unlock()
+	if latency == 0 {
+		return true
+	}
+	select {
+	case <-time.After(latency):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // strike does what a fault does in place of a reply.

@@ -109,6 +109,7 @@ type Simulator struct {
 	keys    map[string]map[string]string
 	outages map[string]bool
 	calls   []Call
+	latency time.Duration
 	closed  chan struct{}
 	close   sync.Once
 }
@@ -157,6 +158,13 @@ func (s *Simulator) SetKey(provider, name, value string) {
 	defer s.mu.Unlock()
 	s.keys[provider] = maps.Clone(s.keys[provider])
 	s.keys[provider][name] = value
+}
+
+// SetLatency makes every reply take that long.
+func (s *Simulator) SetLatency(latency time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = latency
 }
 
 // SetOutage makes a provider answer 503 to everything, or ends that.

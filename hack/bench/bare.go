@@ -1,0 +1,103 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+)
+
+// bareLoop does what the manager does for a session that is to be expired, and nothing else: one watch, workers that make the
+// expire call, write the status and take the finalizer off. It has no queue, no cache and no second thought. The sessions are in
+// a namespace that the manager does not look after.
+func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
+	if err != nil {
+		return err
+	}
+	defer watched.Stop()
+	// A POST with a connection of its own for each worker.
+	transport := &http.Transport{MaxIdleConnsPerHost: workers}
+	defer transport.CloseIdleConnections()
+	sessions := make(chan *v1alpha1.PaymentSession, count)
+	var work sync.WaitGroup
+	failures := make(chan error, count)
+	for range workers {
+		work.Go(func() {
+			for session := range sessions {
+				if err := l.bareExpire(ctx, transport, session); err != nil {
+					failures <- err
+				}
+			}
+		})
+	}
+	seen := 0
+	for event := range watched.ResultChan() {
+		if session, ok := event.Object.(*v1alpha1.PaymentSession); ok && event.Type == watch.Added {
+			sessions <- session
+			if seen++; seen == count {
+				break
+			}
+		}
+	}
+	close(sessions)
+	work.Wait()
+	close(failures)
+	var all []error
+	for err := range failures {
+		all = append(all, err)
+	}
+	if seen < count {
+		all = append(all, fmt.Errorf("the watch showed %d of %d sessions", seen, count))
+	}
+	return errors.Join(all...)
+}
+
+func (l *lab) bareExpire(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/omise/charges/"+session.Spec.SessionID+"/expire", http.NoBody)
+	if err != nil {
+		return err
+	}
+	request.SetBasicAuth(simulator.Keys()["omise"]["secretKey"], "")
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	_ = response.Body.Close()
+	now := metav1.NewTime(time.Now()).Rfc3339Copy()
+	before := session.DeepCopy()
+	session.Status = v1alpha1.PaymentSessionStatus{
+		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
+		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionExpired} {
+		session.Status.Conditions = append(session.Status.Conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now,
+			Message: "The provider shows the session as expired.",
+		})
+	}
+	if err := l.api.Status().Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	before = session.DeepCopy()
+	session.Finalizers = nil
+	return l.api.Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
