@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -56,8 +57,6 @@ type PaymentSessionReconciler struct {
 	memories memories
 	// twins are the sessions, by UID, of which a live read has found another object that the cache may not hold.
 	twins sync.Map
-	// draining is true from the moment on when the workers are gone and no reconcile follows another.
-	draining bool
 }
 
 // sessionStep is one step of a reconcile. It returns false where there is nothing more to do.
@@ -84,20 +83,33 @@ func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.R
 func (r *PaymentSessionReconciler) Drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	r.draining = true
 	for _, name := range r.memories.names() {
-		remembered, _ := r.memories.get(name)
-		known, _ := r.Directory.lookUp(remembered.provider)
-		if known.account == nil {
-			continue
-		}
-		if _, there := known.account.Outcome(remembered.uid); !there {
-			continue
-		}
-		if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: name}); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot write the outcome of a call before the shutdown; it is asked for again after it", "session", name)
+		if err := r.drain(ctx, name); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "cannot finish a session before the shutdown; it is done after it", "session", name)
 		}
 	}
+}
+
+// drain acts on the outcome of a session's call, if there is one, and takes the finalizer off a session that is finished.
+func (r *PaymentSessionReconciler) drain(ctx context.Context, name types.NamespacedName) error {
+	remembered, _ := r.memories.get(name)
+	if known, _ := r.Directory.lookUp(remembered.provider); known.account != nil {
+		if _, there := known.account.Outcome(remembered.uid); there {
+			if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: name}); err != nil {
+				return err
+			}
+			remembered, _ = r.memories.get(name)
+		}
+	}
+	if remembered.finished == nil {
+		return nil
+	}
+	err := r.release(ctx, &sessionScope{session: remembered.finished})
+	if errors.Is(err, errOutdated) {
+		// A worker was quicker.
+		return nil
+	}
+	return err
 }
 
 // SetupWithManager adds the controller to a manager.

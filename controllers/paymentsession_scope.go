@@ -47,6 +47,8 @@ type memory struct {
 	written string
 	// provider that the session's calls were handed to.
 	provider providerKey
+	// finished is the session as its status was last written, where its finalizer is still to be taken off; nil elsewhere.
+	finished *v1alpha1.PaymentSession
 }
 
 // behind reports whether an object that was read is older than what was written before.

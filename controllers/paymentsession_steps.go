@@ -142,12 +142,16 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 
 // act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
 func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
-	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
-	// takes it off, behind the outcomes of other sessions in the queue.
-	if scope.action.Release && (!scope.told || scope.deleting() || r.draining) {
+	if scope.action.Release {
 		if err := r.release(ctx, scope); err != nil {
 			return false, err
 		}
+	}
+	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
+	// takes it off, behind the outcomes of other sessions in the queue.
+	scope.memory.finished = nil
+	if scope.told && !scope.deleting() && session.HasFinalizer(scope.session) && !session.WantsFinalizer(scope.session) {
+		scope.memory.finished = scope.session
 	}
 	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
 	if scope.heard != nil {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -26,17 +25,12 @@ import (
 func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
-	if err != nil {
-		return err
-	}
-	defer watched.Stop()
 	// A POST with a connection of its own for each worker.
 	transport := &http.Transport{MaxIdleConnsPerHost: workers}
 	defer transport.CloseIdleConnections()
 	sessions := make(chan *v1alpha1.PaymentSession, count)
 	var work sync.WaitGroup
-	failures := make(chan error, count)
+	failures := make(chan error, count+1)
 	for range workers {
 		work.Go(func() {
 			for session := range sessions {
@@ -46,13 +40,18 @@ func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
 			}
 		})
 	}
-	seen := 0
-	for event := range watched.ResultChan() {
-		if session, ok := event.Object.(*v1alpha1.PaymentSession); ok && event.Type == watch.Added {
+	seen := map[string]bool{}
+	for session, err := range l.sessions(ctx, namespace) {
+		if err != nil {
+			failures <- err
+			break
+		}
+		if !seen[session.Name] {
+			seen[session.Name] = true
 			sessions <- session
-			if seen++; seen == count {
-				break
-			}
+		}
+		if len(seen) == count {
+			break
 		}
 	}
 	close(sessions)
@@ -62,8 +61,8 @@ func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
 	for err := range failures {
 		all = append(all, err)
 	}
-	if seen < count {
-		all = append(all, fmt.Errorf("the watch showed %d of %d sessions", seen, count))
+	if len(seen) < count {
+		all = append(all, fmt.Errorf("the watch showed %d of %d sessions", len(seen), count))
 	}
 	return errors.Join(all...)
 }

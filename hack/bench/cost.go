@@ -4,14 +4,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -60,21 +60,16 @@ func cost(lab *lab, _ int) ([]*Figure, error) {
 
 // writes is how many requests have changed sessions so far, creations apart.
 func (l *lab) writes(ctx context.Context) (float64, error) {
-	httpClient, err := rest.HTTPClientFor(l.config)
+	clients, err := kubernetes.NewForConfig(l.config)
 	if err != nil {
 		return 0, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.Host+"/metrics", http.NoBody)
+	text, err := clients.RESTClient().Get().AbsPath("/metrics").SetHeader("Accept", "text/plain").DoRaw(ctx)
 	if err != nil {
 		return 0, err
 	}
-	response, err := httpClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(response.Body)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the API server's metrics: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -104,16 +105,15 @@ func (l *lab) stop() error {
 }
 
 // shop makes a namespace with one account in it.
-func (l *lab) shop(ctx context.Context, provider string, options ...gen.ProviderOption) (string, error) {
+func (l *lab) shop(ctx context.Context, provider string) (string, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
 	if err := l.api.Create(ctx, namespace); err != nil {
 		return "", err
 	}
-	options = append([]gen.ProviderOption{gen.Endpoint(l.url + "/" + provider), gen.RateLimit(10000, time.Second)}, options...)
 	if err := l.api.Create(ctx, gen.Secret(namespace.Name, provider)); err != nil {
 		return "", err
 	}
-	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, options...))
+	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, gen.Endpoint(l.url+"/"+provider), gen.RateLimit(10000, time.Second)))
 }
 
 // fill makes sessions that should be expired, with the finalizer that the admission policy would put on.
@@ -129,19 +129,37 @@ func (l *lab) fill(ctx context.Context, namespace, provider string, count int, o
 	})
 }
 
-// await watches the sessions of a namespace until as many as wanted are as they should be.
+// sessions are those of a namespace as they are and as they change, until ctx is done. A watch that the API server ends, as it does
+// a moment after a definition was installed, is begun again: then each session comes once more.
+func (l *lab) sessions(ctx context.Context, namespace string) iter.Seq2[*v1alpha1.PaymentSession, error] {
+	return func(yield func(*v1alpha1.PaymentSession, error) bool) {
+		for ctx.Err() == nil {
+			watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for event := range watched.ResultChan() {
+				session, ok := event.Object.(*v1alpha1.PaymentSession)
+				if ok && event.Type != watch.Deleted && !yield(session, nil) {
+					watched.Stop()
+					return
+				}
+			}
+		}
+	}
+}
+
+// await waits until as many sessions of a namespace as wanted are as they should be.
 func (l *lab) await(ctx context.Context, namespace string, count int, holds func(*v1alpha1.PaymentSession) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(namespace))
-	if err != nil {
-		return err
-	}
-	defer watched.Stop()
 	done := map[string]bool{}
-	for event := range watched.ResultChan() {
-		session, ok := event.Object.(*v1alpha1.PaymentSession)
-		if !ok || event.Type == watch.Deleted || !holds(session) {
+	for session, err := range l.sessions(ctx, namespace) {
+		if err != nil {
+			return err
+		}
+		if !holds(session) {
 			continue
 		}
 		if done[session.Name] = true; len(done) == count {

@@ -22,6 +22,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
@@ -75,6 +78,7 @@ func main() {
 	sizes := flag.String("sizes", "1000,10000", "how many sessions to measure with")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
 	if err := bench(*runs, *only, *sizes, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

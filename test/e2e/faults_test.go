@@ -282,7 +282,7 @@ func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 			}
 			switch {
 			case claimsExpired(session) && len(session.Finalizers) > 0:
-				t.Errorf("it bears %q and is finished: it would need another operator", session.Finalizers)
+				t.Errorf("it bears %q and is finished: it would need another operator\n%s", session.Finalizers, running.output(t))
 			case !claimsExpired(session) && provider != "circle":
 				t.Errorf("the outcome of the call in flight was not written: %+v", session.Status)
 			case !claimsExpired(session):
