@@ -83,20 +83,26 @@ func (l *lab) bareExpire(ctx context.Context, transport *http.Transport, session
 	_ = response.Body.Close()
 	now := metav1.NewTime(time.Now()).Rfc3339Copy()
 	before := session.DeepCopy()
-	session.Status = v1alpha1.PaymentSessionStatus{
-		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
-		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
-	}
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionExpired} {
-		session.Status.Conditions = append(session.Status.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now,
-			Message: "The provider shows the session as expired.",
-		})
-	}
+	session.Status = expiredStatus(now)
 	if err := l.api.Status().Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
 	before = session.DeepCopy()
 	session.Finalizers = nil
 	return l.api.Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// expiredStatus is what the manager writes of a session that it has expired.
+func expiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
+	status := v1alpha1.PaymentSessionStatus{
+		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
+		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
+	}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionExpired} {
+		status.Conditions = append(status.Conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now,
+			Message: "The provider shows the session as expired.",
+		})
+	}
+	return status
 }

@@ -5,9 +5,8 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -22,20 +21,30 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 		lab.upstreams.SetLatency(latency)
 		for _, count := range lab.sizes {
 			ours, bare := timed("%d sessions at %s", count, latency), timed("%d sessions at %s, bare loop", count, latency)
+			processors := &Figure{Name: fmt.Sprintf("%d sessions at %s: processor time of the manager for 1000", count, latency), Unit: "s"}
 			// Run by run in turns, so that both meet the same noise.
 			for range runs {
+				before, err := lab.processorTime()
+				if err != nil {
+					return nil, err
+				}
 				took, err := lab.converge(context.Background(), count, lab.awaitFinished)
 				if err != nil {
 					return nil, err
 				}
+				after, err := lab.processorTime()
+				if err != nil {
+					return nil, err
+				}
 				ours.add(took.Seconds())
+				processors.add((after - before) * 1000 / float64(count))
 				if took, err = lab.converge(context.Background(), count, lab.bareLoop, isBare); err != nil {
 					return nil, err
 				}
 				bare.add(took.Seconds())
 			}
 			ours.beside(bare)
-			figures = append(figures, ours, bare)
+			figures = append(figures, ours, bare, processors)
 		}
 	}
 	lab.upstreams.SetLatency(0)
@@ -58,7 +67,8 @@ func (l *lab) converge(ctx context.Context, count int, finish func(ctx context.C
 		return 0, err
 	}
 	took := time.Since(begin)
-	return took, l.clear(ctx, namespace)
+	// The next run is to find an API server of the same size.
+	return took, l.tearDown(ctx, namespace)
 }
 
 // isBare makes a session that the manager does not look after.
@@ -68,9 +78,4 @@ func isBare(session *v1alpha1.PaymentSession) {
 
 func (l *lab) awaitFinished(ctx context.Context, namespace string, count int) error {
 	return l.await(ctx, namespace, count, finished)
-}
-
-// clear deletes what a run made, so that the next one finds an API server of the same size.
-func (l *lab) clear(ctx context.Context, namespace string) error {
-	return l.api.DeleteAllOf(ctx, &v1alpha1.PaymentSession{}, client.InNamespace(namespace))
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -45,6 +47,8 @@ type lab struct {
 	upstreams *simulator.Simulator
 	url       string
 	manager   *exec.Cmd
+	// kubeconfig is the administrator's, and log where the manager writes to.
+	kubeconfig, log string
 	// sizes are the numbers of sessions to measure with.
 	sizes []int
 	// last is how many sessions were made so far.
@@ -58,7 +62,7 @@ func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figu
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	plane, err := controlplane.Start(controlplane.Options{Dir: dir, CRDs: gen.CRDs()})
+	plane, err := controlplane.Start(controlplane.Options{Dir: dir, CRDs: gen.CRDs(), ControllerManager: true})
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +75,13 @@ func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figu
 	server := httptest.NewServer(upstreams.Handler())
 	defer server.Close()
 	defer upstreams.Close()
-	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes}
+	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
 			return nil, err
 		}
 	}
-	if err := made.start(plane.Kubeconfig, filepath.Join(out, "manager.log")); err != nil {
+	if err := made.start(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, made.stop()) }()
@@ -85,13 +89,13 @@ func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figu
 }
 
 // start starts the manager as an administrator: roles are for the tests to prove.
-func (l *lab) start(kubeconfig, log string) error {
-	file, err := os.Create(log)
+func (l *lab) start() error {
+	file, err := os.Create(l.log)
 	if err != nil {
 		return err
 	}
 	l.manager = exec.Command(filepath.Join(gen.Root(), "bin", "manager"),
-		"--kubeconfig="+kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--kubeconfig="+l.kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 		fmt.Sprintf("--max-concurrent-reconciles=%d", workers), "--watch-label-selector=!"+bare)
 	l.manager.Stdout, l.manager.Stderr = file, file
 	return l.manager.Start()
@@ -102,6 +106,39 @@ func (l *lab) stop() error {
 		return err
 	}
 	return l.manager.Wait()
+}
+
+// peakMemory is the most memory that the manager has had since it was started, in bytes.
+func (l *lab) peakMemory() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.manager.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kilobytes, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return kilobytes * 1024, err
+		}
+	}
+	return 0, errors.New("the kernel does not tell the peak of the memory")
+}
+
+// processorTime is what the manager has used of the processors since it was started, in seconds.
+func (l *lab) processorTime() (float64, error) {
+	// The kernel counts in hundredths of a second.
+	const ticks = 100
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.manager.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	// The command's name, in brackets, may hold blanks; user and system time are the 12th and 13th field behind it.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	user, err := strconv.ParseFloat(fields[11], 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / ticks, err
 }
 
 // shop makes a namespace with one account in it.
@@ -121,12 +158,19 @@ func (l *lab) fill(ctx context.Context, namespace, provider string, count int, o
 	first := l.last
 	l.last += count
 	return parallel(count, func(i int) error {
-		id := gen.ID(provider, first+i)
-		l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
-		session := gen.Session(namespace, fmt.Sprintf("session-%d", first+i), provider, id, options...)
-		session.Finalizers = []string{v1alpha1.ExpireFinalizer}
-		return l.api.Create(ctx, session)
+		return l.create(ctx, namespace, provider, first+i, options...)
 	})
+}
+
+func (l *lab) create(ctx context.Context, namespace, provider string, number int, options ...gen.SessionOption) error {
+	id := gen.ID(provider, number)
+	l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+	session := gen.Session(namespace, sessionName(number), provider, id)
+	session.Finalizers = []string{v1alpha1.ExpireFinalizer}
+	for _, option := range options {
+		option(session)
+	}
+	return l.api.Create(ctx, session)
 }
 
 // sessions are those of a namespace as they are and as they change, until ctx is done. A watch that the API server ends, as it does
@@ -149,6 +193,8 @@ func (l *lab) sessions(ctx context.Context, namespace string) iter.Seq2[*v1alpha
 		}
 	}
 }
+
+func sessionName(number int) string { return fmt.Sprintf("session-%d", number) }
 
 // await waits until as many sessions of a namespace as wanted are as they should be.
 func (l *lab) await(ctx context.Context, namespace string, count int, holds func(*v1alpha1.PaymentSession) bool) error {

@@ -70,6 +70,9 @@ var scenarios = []struct {
 	{"convergence", convergence},
 	{"cost", cost},
 	{"isolation", isolation},
+	{"latency", latency},
+	{"teardown", teardown},
+	{"closed", closed},
 }
 
 func main() {

@@ -13,13 +13,17 @@ import (
 	"time"
 )
 
-const canary = "canary-key-1f7d"
+const (
+	canary = "canary-key-1f7d"
+	// testTimeout is for calls that are not to time out.
+	testTimeout = time.Minute
+)
 
 // get makes a call whose URL and header hold the canary.
 func get(t *testing.T, options Options, url string) (*Reply, error) {
 	t.Helper()
 	if options.Timeout == 0 {
-		options.Timeout = time.Minute
+		options.Timeout = testTimeout
 	}
 	client := New(options)
 	t.Cleanup(client.Close)

@@ -23,6 +23,27 @@ import (
 
 const admissionPolicy = "config/admission/finalizer-at-creation/policy.yaml"
 
+// eitherWay are the tests that run with the policy that puts the finalizer on at creation, and without it. Each looks after a
+// namespace of its own, so that all of them run beside each other.
+var eitherWay = map[string]func(*testing.T){
+	"namespace teardown":                   namespaceTeardown,
+	"deletion in every order":              deletionInEveryOrder,
+	"rejected credentials hold a deletion": rejectedCredentialsHoldADeletionVisibly,
+	"finished sessions need no operator":   finishedSessionsNeedNoOperator,
+	"a session moved in Git":               aSessionMovedInGitIsNotExpired,
+}
+
+func TestDeletion(t *testing.T) {
+	withAndWithoutAdmission(t, func(t *testing.T) {
+		for name, test := range eitherWay {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t)
+			})
+		}
+	})
+}
+
 // withAndWithoutAdmission runs a test with the policy that puts the finalizer on at creation, and without it.
 func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
 	t.Helper()
@@ -94,66 +115,64 @@ func assertAllExpired(t *testing.T, upstreams *simulator.Simulator) {
 	}
 }
 
-// TestNamespaceTeardown deletes namespaces with 4 providers, their Secrets and 40 active sessions, while everything else goes
+// namespaceTeardown deletes namespaces with 4 providers, their Secrets and 40 active sessions, while everything else goes
 // wrong too.
-func TestNamespaceTeardown(t *testing.T) {
-	withAndWithoutAdmission(t, func(t *testing.T) {
-		cases := map[string]func(*testing.T, *simulator.Simulator, string, *manager){
-			"alone": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
-				deleteNamespace(t, namespace)
-			},
-			"Secrets deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
-				kubectl(t, "", "delete", "secret", "--all", "-n", namespace, "--wait=false")
-				deleteNamespace(t, namespace)
-			},
-			"providers deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
-				kubectl(t, "", "delete", "paymentprovider", "--all", "-n", namespace, "--wait=false")
-				deleteNamespace(t, namespace)
-			},
-			"the operator started later": func(t *testing.T, _ *simulator.Simulator, namespace string, running *manager) {
-				running.stop(t)
-				deleteNamespace(t, namespace)
-				// The sweep has begun when the sessions are being deleted.
-				await.Until(t, api, gen.Session(namespace, "circle-0", "circle", ""), "it is being deleted", func(s *v1alpha1.PaymentSession) bool { return !s.DeletionTimestamp.IsZero() })
-				startManager(t, watching(namespace))
-			},
-			"the operator killed in the middle": func(t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager) {
-				before := len(upstreams.Calls())
-				deleteNamespace(t, namespace)
-				awaitCalls(t, upstreams, before+15)
-				running.kill(t)
-				startManager(t, watching(namespace))
-			},
-			"a provider answering 503 for 15 s": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
-				upstreams.SetOutage("helio", true)
-				over := time.AfterFunc(15*time.Second, func() { upstreams.SetOutage("helio", false) })
-				t.Cleanup(func() { over.Stop() })
-				deleteNamespace(t, namespace)
-			},
-			"a session created in the same second": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
-				late := gen.ID("omise", 9999)
-				upstreams.Add(simulator.Object{Provider: "omise", ID: late, State: simulator.Open})
-				if err := api.Create(t.Context(), gen.Session(namespace, "late", "omise", late, gen.Active)); err != nil {
-					t.Fatal(err)
-				}
-				deleteNamespace(t, namespace)
-			},
-		}
-		for reason, begin := range cases {
-			t.Run(reason, func(t *testing.T) {
-				t.Parallel()
-				upstreams, url := simulate(t)
-				namespace := newNamespace(t, url)
-				running := startManager(t, watching(namespace))
-				for _, session := range payable(t, upstreams, namespace, 40) {
-					await.Reason(t, api, session, v1alpha1.ReasonObserved)
-				}
-				begin(t, upstreams, namespace, running)
-				awaitNamespaceGone(t, namespace)
-				assertAllExpired(t, upstreams)
-			})
-		}
-	})
+func namespaceTeardown(t *testing.T) {
+	cases := map[string]func(*testing.T, *simulator.Simulator, string, *manager){
+		"alone": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+			deleteNamespace(t, namespace)
+		},
+		"Secrets deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+			kubectl(t, "", "delete", "secret", "--all", "-n", namespace, "--wait=false")
+			deleteNamespace(t, namespace)
+		},
+		"providers deleted a moment before": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
+			kubectl(t, "", "delete", "paymentprovider", "--all", "-n", namespace, "--wait=false")
+			deleteNamespace(t, namespace)
+		},
+		"the operator started later": func(t *testing.T, _ *simulator.Simulator, namespace string, running *manager) {
+			running.stop(t)
+			deleteNamespace(t, namespace)
+			// The sweep has begun when the sessions are being deleted.
+			await.Until(t, api, gen.Session(namespace, "circle-0", "circle", ""), "it is being deleted", func(s *v1alpha1.PaymentSession) bool { return !s.DeletionTimestamp.IsZero() })
+			startManager(t, watching(namespace))
+		},
+		"the operator killed in the middle": func(t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager) {
+			before := len(upstreams.Calls())
+			deleteNamespace(t, namespace)
+			awaitCalls(t, upstreams, before+15)
+			running.kill(t)
+			startManager(t, watching(namespace))
+		},
+		"a provider answering 503 for 15 s": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
+			upstreams.SetOutage("helio", true)
+			over := time.AfterFunc(15*time.Second, func() { upstreams.SetOutage("helio", false) })
+			t.Cleanup(func() { over.Stop() })
+			deleteNamespace(t, namespace)
+		},
+		"a session created in the same second": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
+			late := gen.ID("omise", 9999)
+			upstreams.Add(simulator.Object{Provider: "omise", ID: late, State: simulator.Open})
+			if err := api.Create(t.Context(), gen.Session(namespace, "late", "omise", late, gen.Active)); err != nil {
+				t.Fatal(err)
+			}
+			deleteNamespace(t, namespace)
+		},
+	}
+	for reason, begin := range cases {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			upstreams, url := simulate(t)
+			namespace := newNamespace(t, url)
+			running := startManager(t, watching(namespace))
+			for _, session := range payable(t, upstreams, namespace, 40) {
+				await.Reason(t, api, session, v1alpha1.ReasonObserved)
+			}
+			begin(t, upstreams, namespace, running)
+			awaitNamespaceGone(t, namespace)
+			assertAllExpired(t, upstreams)
+		})
+	}
 }
 
 // awaitCalls waits until the simulator has received that many calls.
@@ -168,44 +187,42 @@ func awaitCalls(t *testing.T, upstreams *simulator.Simulator, count int) {
 	}
 }
 
-// TestDeletionInEveryOrder deletes a session, its provider and its Secret by hand, in all orders.
-func TestDeletionInEveryOrder(t *testing.T) {
-	withAndWithoutAdmission(t, func(t *testing.T) {
-		for _, order := range [][]string{
-			{"paymentsession", "paymentprovider", "secret"}, {"paymentsession", "secret", "paymentprovider"},
-			{"paymentprovider", "paymentsession", "secret"}, {"paymentprovider", "secret", "paymentsession"},
-			{"secret", "paymentsession", "paymentprovider"}, {"secret", "paymentprovider", "paymentsession"},
-		} {
-			for _, restart := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s, restart %v", strings.Join(order, " "), restart), func(t *testing.T) {
-					t.Parallel()
-					upstreams, url := simulate(t)
-					namespace := newNamespace(t, url)
-					running := startManager(t, watching(namespace))
-					session := payable(t, upstreams, namespace, 1)[0]
-					await.Reason(t, api, session, v1alpha1.ReasonObserved)
-					names := map[string]string{"paymentsession": session.Name, "paymentprovider": "circle", "secret": "circle"}
-					for i, kind := range order {
-						kubectl(t, "", "delete", kind, names[kind], "-n", namespace, "--wait=false")
-						if restart && i == 0 {
-							running.stop(t)
-							startManager(t, watching(namespace))
-						}
+// deletionInEveryOrder deletes a session, its provider and its Secret by hand, in all orders.
+func deletionInEveryOrder(t *testing.T) {
+	for _, order := range [][]string{
+		{"paymentsession", "paymentprovider", "secret"}, {"paymentsession", "secret", "paymentprovider"},
+		{"paymentprovider", "paymentsession", "secret"}, {"paymentprovider", "secret", "paymentsession"},
+		{"secret", "paymentsession", "paymentprovider"}, {"secret", "paymentprovider", "paymentsession"},
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, restart %v", strings.Join(order, " "), restart), func(t *testing.T) {
+				t.Parallel()
+				upstreams, url := simulate(t)
+				namespace := newNamespace(t, url)
+				running := startManager(t, watching(namespace))
+				session := payable(t, upstreams, namespace, 1)[0]
+				await.Reason(t, api, session, v1alpha1.ReasonObserved)
+				names := map[string]string{"paymentsession": session.Name, "paymentprovider": "circle", "secret": "circle"}
+				for i, kind := range order {
+					kubectl(t, "", "delete", kind, names[kind], "-n", namespace, "--wait=false")
+					if restart && i == 0 {
+						running.stop(t)
+						startManager(t, watching(namespace))
 					}
-					for _, object := range []client.Object{
-						session, gen.Provider(namespace, "circle"), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "circle"}},
-					} {
-						await.Gone(t, api, object)
-					}
-					assertAllExpired(t, upstreams)
-				})
-			}
+				}
+				for _, object := range []client.Object{
+					session, gen.Provider(namespace, "circle"), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "circle"}},
+				} {
+					await.Gone(t, api, object)
+				}
+				assertAllExpired(t, upstreams)
+			})
 		}
-	})
+	}
 }
 
-// TestRejectedCredentialsHoldADeletionVisibly lets the owner of a namespace see what it waits for, and end it.
-func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
+// rejectedCredentialsHoldADeletionVisibly lets the owner of a namespace see what it waits for, and end it.
+func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 	ways := []struct {
 		reason string
 		end    []string
@@ -214,48 +231,42 @@ func TestRejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 		{"the Secret is repaired", []string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"` + rotated + `"}}`}, simulator.Expired},
 		{"the policy becomes Retain", []string{"patch", "paymentsession", "held", "-p", `{"spec":{"deletionPolicy":"Retain"}}`}, simulator.Open},
 	}
-	withAndWithoutAdmission(t, func(t *testing.T) {
-		for _, way := range ways {
-			t.Run(way.reason, func(t *testing.T) {
-				t.Parallel()
-				upstreams, url := simulate(t)
-				namespace := newNamespace(t, url)
-				startManager(t, watching(namespace))
-				id := gen.ID("omise", 1)
-				upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
-				session := gen.Session(namespace, "held", "omise", id, gen.Active)
-				if err := api.Create(t.Context(), session); err != nil {
-					t.Fatal(err)
-				}
-				await.Reason(t, api, session, v1alpha1.ReasonObserved)
-				upstreams.SetKey("omise", "secretKey", rotated)
-				deleteNamespace(t, namespace)
-				await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
-				await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
-					return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
-						return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
-					})
+	for _, way := range ways {
+		t.Run(way.reason, func(t *testing.T) {
+			t.Parallel()
+			upstreams, url := simulate(t)
+			namespace := newNamespace(t, url)
+			startManager(t, watching(namespace))
+			id := gen.ID("omise", 1)
+			upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
+			session := gen.Session(namespace, "held", "omise", id, gen.Active)
+			if err := api.Create(t.Context(), session); err != nil {
+				t.Fatal(err)
+			}
+			await.Reason(t, api, session, v1alpha1.ReasonObserved)
+			upstreams.SetKey("omise", "secretKey", rotated)
+			deleteNamespace(t, namespace)
+			await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
+			await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
+				return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
+					return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
 				})
-				kubectl(t, "", append(way.end, "-n", namespace, "--type=merge")...)
-				awaitNamespaceGone(t, namespace)
-				if state := upstreams.State("omise", id); state != way.want {
-					t.Errorf("the session is %s, want %s", state, way.want)
-				}
 			})
-		}
-	})
+			kubectl(t, "", append(way.end, "-n", namespace, "--type=merge")...)
+			awaitNamespaceGone(t, namespace)
+			if state := upstreams.State("omise", id); state != way.want {
+				t.Errorf("the session is %s, want %s", state, way.want)
+			}
+		})
+	}
 }
 
-// TestFinishedSessionsNeedNoOperator deletes closed sessions, and a namespace of them that a ClusterPaymentProvider served, with
+// finishedSessionsNeedNoOperator deletes closed sessions, and a namespace of them that a ClusterPaymentProvider served, with
 // no operator running.
-func TestFinishedSessionsNeedNoOperator(t *testing.T) {
-	withAndWithoutAdmission(t, finishedSessionsNeedNoOperator)
-}
-
 func finishedSessionsNeedNoOperator(t *testing.T) {
 	upstreams, url := simulate(t)
-	running := startManager(t)
 	namespace := newNamespace(t, url)
+	running := startManager(t, watching(namespace))
 	secret := gen.Secret("payops-system", "txn")
 	provider := gen.ClusterPaymentProvider("shared", "txn", &v1alpha1.NamespaceSelector{}, gen.Endpoint(url+"/txn"))
 	for _, object := range []client.Object{secret, provider} {
@@ -280,20 +291,16 @@ func finishedSessionsNeedNoOperator(t *testing.T) {
 	kubectl(t, "", "delete", "paymentsession", sessions[0].Name, "-n", namespace, "--timeout=60s")
 	deleteNamespace(t, namespace)
 	awaitNamespaceGone(t, namespace)
-	startManager(t)
+	startManager(t, watching(namespace))
 	kubectl(t, "", "delete", "clusterpaymentprovider", "shared", "--timeout=60s")
 	kubectl(t, "", "delete", "secret", "txn", "-n", "payops-system", "--timeout=60s")
 }
 
-// TestASessionMovedInGitIsNotExpired makes a second object of the same session and prunes the first.
-func TestASessionMovedInGitIsNotExpired(t *testing.T) {
-	withAndWithoutAdmission(t, aSessionMovedInGitIsNotExpired)
-}
-
+// aSessionMovedInGitIsNotExpired makes a second object of the same session and prunes the first.
 func aSessionMovedInGitIsNotExpired(t *testing.T) {
 	upstreams, url := simulate(t)
-	startManager(t)
 	namespace := newNamespace(t, url)
+	startManager(t, watching(namespace))
 	id := gen.ID("helio", 1)
 	upstreams.Add(simulator.Object{Provider: "helio", ID: id, State: simulator.Open})
 	before, after := gen.Session(namespace, "before", "helio", id, gen.Active), gen.Session(namespace, "after", "helio", id, gen.Active)
