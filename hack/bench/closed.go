@@ -61,7 +61,7 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 	return figures, lab.start()
 }
 
-// starts starts the manager again and again, each time with one session that is open, measures until that is finished, and stops
+// starts runs the manager again and again, each time with one session that is open, measures until that is finished, and stops
 // the manager.
 func (l *lab) starts(ctx context.Context, namespace string, runs int, peak *Figure) (*Figure, error) {
 	figure := timed("")

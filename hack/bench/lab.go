@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,12 @@ func (l *lab) stop() error {
 	if err := l.manager.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	return l.manager.Wait()
+	// One that was only just started does not listen to signals yet, and ends by this one.
+	err := l.manager.Wait()
+	if _, ended := errors.AsType[*exec.ExitError](err); ended {
+		return nil
+	}
+	return err
 }
 
 // peakMemory is the most memory that the manager has had since it was started, in bytes.
@@ -132,7 +138,7 @@ func (l *lab) processorTime() (float64, error) {
 		return 0, err
 	}
 	// The command's name, in brackets, may hold blanks; user and system time are the 12th and 13th field behind it.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	user, err := strconv.ParseFloat(fields[11], 64)
 	if err != nil {
 		return 0, err
