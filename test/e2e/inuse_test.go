@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -139,14 +138,7 @@ func TestATerminatingSecretIsValid(t *testing.T) {
 // TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse speaks as the operator's ServiceAccount.
 func TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse(t *testing.T) {
 	t.Parallel()
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator, err := client.New(config, client.Options{Scheme: api.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	operator := asOperator(t)
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
 	kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/hold"],"labels":{"a":"b"}}}`)

@@ -20,7 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -241,14 +240,7 @@ func scrape(t *testing.T, address, token string) (int, string) {
 
 // TestTheOperatorMayNotTouchWhatIsNotItsOwn speaks as the operator's ServiceAccount.
 func TestTheOperatorMayNotTouchWhatIsNotItsOwn(t *testing.T) {
-	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	operator, err := client.New(config, client.Options{Scheme: api.Scheme()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	operator := asOperator(t)
 	for what, err := range map[string]error{
 		"list ConfigMaps":  operator.List(t.Context(), &corev1.ConfigMapList{}),
 		"list Pods":        operator.List(t.Context(), &corev1.PodList{}),

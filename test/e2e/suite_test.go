@@ -91,6 +91,20 @@ func becomeServiceAccount() error {
 	return clientcmd.WriteToFile(*config, kubeconfig)
 }
 
+// asOperator is a client with the rights of the ServiceAccount.
+func asOperator(t *testing.T) client.Client {
+	t.Helper()
+	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operator, err := client.New(config, client.Options{Scheme: api.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return operator
+}
+
 // manager is a running operator.
 type manager struct {
 	command *exec.Cmd
