@@ -98,10 +98,10 @@ func expiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
 		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
 		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
 	}
-	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionExpired} {
+	// To the letter what the manager says: it would write again what differs.
+	for kind, message := range map[string]string{v1alpha1.ConditionReady: "The provider shows the session as expired.", v1alpha1.ConditionExpired: ""} {
 		status.Conditions = append(status.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now,
-			Message: "The provider shows the session as expired.",
+			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now, Message: message,
 		})
 	}
 	return status
