@@ -29,6 +29,8 @@ type Directory struct {
 
 	mu      sync.RWMutex
 	entries map[providerKey]*entry
+	// ending is true once no account is started any more.
+	ending bool
 }
 
 // entry is one provider object's.
@@ -63,6 +65,9 @@ func NewDirectory() *Directory {
 // Start runs until ctx is done, and then until the last call in flight has ended and its outcome was acted on.
 func (d *Directory) Start(ctx context.Context) error {
 	<-ctx.Done()
+	d.mu.Lock()
+	d.ending = true
+	d.mu.Unlock()
 	d.cancel()
 	d.running.Wait()
 	if d.Drain != nil {
@@ -95,10 +100,12 @@ func (d *Directory) update(key providerKey, change func(*entry)) {
 	change(d.entries[key])
 }
 
-// run starts a new account.
+// run starts a new account, unless everything ends. It is called from within update.
 func (d *Directory) run(runs *account.Account) context.CancelFunc {
 	ctx, cancel := context.WithCancel(d.ctx)
-	d.running.Go(func() { runs.Run(ctx) })
+	if !d.ending {
+		d.running.Go(func() { runs.Run(ctx) })
+	}
 	return cancel
 }
 
