@@ -254,7 +254,7 @@ func (r *InUseReconciler) shared(ctx context.Context, provider v1alpha1.GenericP
 	}
 	for i := range namespaced.Items {
 		if needs(&namespaced.Items[i]) {
-			return true, nil
+			return true, r.leave(ctx, &namespaced.Items[i], at.Name)
 		}
 	}
 	if at.Namespace != r.SecretNamespace {
@@ -266,10 +266,27 @@ func (r *InUseReconciler) shared(ctx context.Context, provider v1alpha1.GenericP
 	}
 	for i := range cluster.Items {
 		if needs(&cluster.Items[i]) {
-			return true, nil
+			return true, r.leave(ctx, &cluster.Items[i], at.Name)
 		}
 	}
 	return false, nil
+}
+
+// leave leaves a Secret to another provider, and sees to it that this one remembers it: one that was not looked at yet could go
+// without a finalizer, and the Secret's would stay for ever.
+func (r *InUseReconciler) leave(ctx context.Context, other v1alpha1.GenericProvider, secret string) error {
+	if !controllerutil.ContainsFinalizer(other, v1alpha1.InUseFinalizer) {
+		before := copyOf(other)
+		controllerutil.AddFinalizer(other, v1alpha1.InUseFinalizer)
+		if err := patchFinalizers(ctx, r.Client, other, before); err != nil {
+			return err
+		}
+	}
+	held := other.ProviderStatus().HeldSecrets
+	if slices.Contains(held, secret) {
+		return nil
+	}
+	return r.hold(ctx, other, append(slices.Clone(held), secret))
 }
 
 // secret reads a Secret's metadata live; nil where there is none.

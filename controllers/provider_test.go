@@ -76,6 +76,33 @@ func TestASecretThatCannotBeProtected(t *testing.T) {
 	w.reason(t, session, v1alpha1.ReasonExpired)
 }
 
+// TestASecretIsLeftOnlyToAProviderThatRemembersIt deletes one of two providers of a Secret while the operator cannot yet protect the
+// other one, which could then go without letting the Secret go.
+func TestASecretIsLeftOnlyToAProviderThatRemembersIt(t *testing.T) {
+	w := newWorld(t)
+	first, second := gen.Provider(w.namespace, "omise", gen.Endpoint(w.url+"/omise")), gen.Provider(w.namespace, "omise", gen.Endpoint(w.url+"/omise"))
+	first.Name = "first"
+	w.create(t, gen.Secret(w.namespace, "omise"), first)
+	await.Reason(t, w, first, v1alpha1.ReasonAccountReady)
+	w.wire.refuse("/paymentproviders/omise")
+	w.create(t, second)
+	if err := w.Delete(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "the operator has tried to protect the second provider again and again", func() bool { return w.wire.refusals() >= 5 })
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(first), first); err != nil {
+		t.Errorf("the first provider: %v, want it to wait", err)
+	}
+	w.wire.refuse("")
+	await.Gone(t, w, first)
+	if err := w.Get(t.Context(), client.ObjectKeyFromObject(second), second); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(second.Finalizers, v1alpha1.InUseFinalizer) || !slices.Contains(second.Status.HeldSecrets, "omise") {
+		t.Errorf("the second provider bears %q and remembers %q", second.Finalizers, second.Status.HeldSecrets)
+	}
+}
+
 func TestAProviderThatStaysMissingStalls(t *testing.T) {
 	w := newWorld(t)
 	session := w.session(t, "omise", simulator.Open)

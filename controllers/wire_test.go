@@ -28,6 +28,8 @@ type wire struct {
 	chance *rand.Rand
 	// refused is a part of the paths whose patches are forbidden; empty for none.
 	refused string
+	// forbidden counts the patches that were.
+	forbidden int
 }
 
 func newWire() *wire {
@@ -74,7 +76,18 @@ func (w *wire) refuse(path string) {
 func (w *wire) forbids(request *http.Request) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.refused != "" && request.Method == http.MethodPatch && strings.Contains(request.URL.Path, w.refused)
+	if w.refused == "" || request.Method != http.MethodPatch || !strings.Contains(request.URL.Path, w.refused) {
+		return false
+	}
+	w.forbidden++
+	return true
+}
+
+// refusals is how many patches were forbidden so far.
+func (w *wire) refusals() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.forbidden
 }
 
 func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {

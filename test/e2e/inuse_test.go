@@ -48,6 +48,7 @@ func TestTwoProvidersThatShareASecret(t *testing.T) {
 	create(t, second)
 	running := startManager(t, watching(namespace))
 	await.Reason(t, api, second, v1alpha1.ReasonAccountReady)
+	await.Reason(t, api, gen.Provider(namespace, "omise"), v1alpha1.ReasonAccountReady)
 	kubectl(t, "", "delete", "secret", "omise", "-n", namespace, "--wait=false")
 	kubectl(t, "", "delete", "paymentprovider", "second", "-n", namespace, "--timeout=60s")
 	awaitHeld(t, namespace, "omise", true)
