@@ -83,26 +83,12 @@ func (r *InUseReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	return ctrl.Result{RequeueAfter: wait}, err
 }
 
-// protect puts the finalizer on the provider first: what then goes wrong with the Secret can be cleaned up by it.
+// protect puts the finalizer on the Secret that the spec names, and takes it off the one that it named before. The provider
+// remembers first: what then goes wrong with the Secret can be cleaned up by it.
 func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.GenericProvider) error {
-	if !controllerutil.ContainsFinalizer(provider, v1alpha1.InUseFinalizer) {
-		before := copyOf(provider)
-		controllerutil.AddFinalizer(provider, v1alpha1.InUseFinalizer)
-		if err := patchFinalizers(ctx, r.Client, provider, before); err != nil {
-			return err
-		}
-	}
-	return r.protectSecret(ctx, provider)
-}
-
-// protectSecret puts the finalizer on the Secret that the spec names, and takes it off the one that it named before.
-func (r *InUseReconciler) protectSecret(ctx context.Context, provider v1alpha1.GenericProvider) error {
 	wanted, status := provider.ProviderSpec().CredentialsSecretRef.Name, provider.ProviderStatus()
-	if !slices.Contains(status.HeldSecrets, wanted) {
-		// Written ahead: a finalizer that nobody remembers would stay for ever.
-		if err := r.hold(ctx, provider, append(slices.Clone(status.HeldSecrets), wanted)); err != nil {
-			return err
-		}
+	if err := r.remember(ctx, provider, wanted); err != nil {
+		return err
 	}
 	added, err := r.addToSecret(ctx, r.secretName(provider, wanted))
 	if err != nil {
@@ -127,6 +113,23 @@ func (r *InUseReconciler) protectSecret(ctx context.Context, provider v1alpha1.G
 	return nil
 }
 
+// remember sees to it that a provider does not go without letting a Secret go: its own, or one that another provider leaves to
+// it before it was looked at. A finalizer that nobody remembers would stay for ever.
+func (r *InUseReconciler) remember(ctx context.Context, provider v1alpha1.GenericProvider, secret string) error {
+	if !controllerutil.ContainsFinalizer(provider, v1alpha1.InUseFinalizer) {
+		before := copyOf(provider)
+		controllerutil.AddFinalizer(provider, v1alpha1.InUseFinalizer)
+		if err := patchFinalizers(ctx, r.Client, provider, before); err != nil {
+			return err
+		}
+	}
+	held := provider.ProviderStatus().HeldSecrets
+	if slices.Contains(held, secret) {
+		return nil
+	}
+	return r.hold(ctx, provider, append(slices.Clone(held), secret))
+}
+
 // letGo lets a provider that is being deleted go, with its Secrets, when no session needs it any more.
 func (r *InUseReconciler) letGo(ctx context.Context, provider v1alpha1.GenericProvider) (time.Duration, error) {
 	uninstalling, err := definitionGoes(ctx, r.LiveReader, definitions[provider.ProviderKind()])
@@ -140,7 +143,7 @@ func (r *InUseReconciler) letGo(ctx context.Context, provider v1alpha1.GenericPr
 		}
 		if needed {
 			// Its Secret may be made anew now, to mend what the sessions wait for.
-			return inUseInterval, r.protectSecret(ctx, provider)
+			return inUseInterval, r.protect(ctx, provider)
 		}
 	}
 	r.Releasing.Lock()
@@ -254,7 +257,7 @@ func (r *InUseReconciler) shared(ctx context.Context, provider v1alpha1.GenericP
 	}
 	for i := range namespaced.Items {
 		if needs(&namespaced.Items[i]) {
-			return true, r.leave(ctx, &namespaced.Items[i], at.Name)
+			return true, r.remember(ctx, &namespaced.Items[i], at.Name)
 		}
 	}
 	if at.Namespace != r.SecretNamespace {
@@ -266,27 +269,10 @@ func (r *InUseReconciler) shared(ctx context.Context, provider v1alpha1.GenericP
 	}
 	for i := range cluster.Items {
 		if needs(&cluster.Items[i]) {
-			return true, r.leave(ctx, &cluster.Items[i], at.Name)
+			return true, r.remember(ctx, &cluster.Items[i], at.Name)
 		}
 	}
 	return false, nil
-}
-
-// leave leaves a Secret to another provider, and sees to it that this one remembers it: one that was not looked at yet could go
-// without a finalizer, and the Secret's would stay for ever.
-func (r *InUseReconciler) leave(ctx context.Context, other v1alpha1.GenericProvider, secret string) error {
-	if !controllerutil.ContainsFinalizer(other, v1alpha1.InUseFinalizer) {
-		before := copyOf(other)
-		controllerutil.AddFinalizer(other, v1alpha1.InUseFinalizer)
-		if err := patchFinalizers(ctx, r.Client, other, before); err != nil {
-			return err
-		}
-	}
-	held := other.ProviderStatus().HeldSecrets
-	if slices.Contains(held, secret) {
-		return nil
-	}
-	return r.hold(ctx, other, append(slices.Clone(held), secret))
 }
 
 // secret reads a Secret's metadata live; nil where there is none.
