@@ -17,12 +17,13 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -41,6 +42,7 @@ var version = "dev"
 
 const (
 	projectName = "payment-session-operator"
+	leasePrefix = projectName + ".payops.dev"
 	// shutdownTimeout leaves the longest call that a provider's timeout allows the time to end, and its status to be
 	// written. The Deployment's termination grace period is longer.
 	shutdownTimeout = 75 * time.Second
@@ -117,9 +119,13 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return fmt.Errorf("cannot make the manager: %w", err)
 	}
+	writing, clusterWriting, err := opts.writing(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
-		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64,
+		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Writing: writing, ClusterWriting: clusterWriting,
 	}); err != nil {
 		return err
 	}
@@ -140,51 +146,19 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// cache keeps what the operator reads and nothing else.
+// cache keeps the shard that the flags describe.
 func (o *options) cache() (cache.Options, error) {
 	selector, err := labels.Parse(o.watchLabelSelector)
 	if err != nil {
 		return cache.Options{}, fmt.Errorf("--watch-label-selector: %w", err)
 	}
-	cached := cache.Options{
-		// A read of a kind that nobody watches must fail, and not start a watch on all Secrets of the cluster.
-		ReaderFailOnMissingInformer: true,
-		DefaultTransform:            cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&v1alpha1.PaymentSession{}: {Label: selector, Transform: stripSession},
-			&corev1.Namespace{}:        {Transform: stripNamespace},
-		},
-	}
+	var namespaces []string
 	for name := range strings.SplitSeq(o.watchNamespaces, ",") {
 		if name = strings.TrimSpace(name); name != "" {
-			if cached.DefaultNamespaces == nil {
-				cached.DefaultNamespaces = map[string]cache.Config{}
-			}
-			cached.DefaultNamespaces[name] = cache.Config{}
+			namespaces = append(namespaces, name)
 		}
 	}
-	return cached, nil
-}
-
-// stripSession drops what is never read of a session, of which there may be very many.
-func stripSession(object any) (any, error) {
-	if session, ok := object.(*v1alpha1.PaymentSession); ok {
-		session.ManagedFields = nil
-		delete(session.Annotations, corev1.LastAppliedConfigAnnotation)
-	}
-	return object, nil
-}
-
-// stripNamespace keeps a namespace's name and labels, and whether it is being deleted.
-func stripNamespace(object any) (any, error) {
-	if namespace, ok := object.(*corev1.Namespace); ok {
-		kept := metav1.ObjectMeta{
-			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
-			Labels: namespace.Labels, DeletionTimestamp: namespace.DeletionTimestamp,
-		}
-		*namespace = corev1.Namespace{TypeMeta: namespace.TypeMeta, ObjectMeta: kept}
-	}
-	return object, nil
+	return controllers.CacheOptions(namespaces, selector), nil
 }
 
 func (o *options) metrics() metricsserver.Options {
@@ -197,11 +171,49 @@ func (o *options) metrics() metricsserver.Options {
 
 // lease is the name of the leader's lease: one for each shard.
 func (o *options) lease() string {
-	name := projectName + ".payops.dev"
-	if o.watchLabelSelector == "" && o.watchNamespaces == "" {
-		return name
+	if o.watchNamespaces == "" && o.watchLabelSelector == "" {
+		return leasePrefix
 	}
-	shard := fnv.New32a()
-	_, _ = shard.Write([]byte(o.watchNamespaces + "\x00" + o.watchLabelSelector))
-	return fmt.Sprintf("%s-%08x", name, shard.Sum32())
+	return leaseOf(o.watchNamespaces + "\x00" + o.watchLabelSelector)
+}
+
+func leaseOf(shard string) string {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(shard))
+	return fmt.Sprintf("%s-%08x", leasePrefix, hash.Sum32())
+}
+
+// writing is the right to write PaymentProviders, and the right to write what has no namespace. Shards that see the same
+// namespaces compete for the first, and all shards for the second. The leader of all sessions has both without asking, and so
+// has a manager without leader election, which is told to be alone.
+func (o *options) writing(config *rest.Config) (namespaced, cluster *controllers.Writing, err error) {
+	alone := controllers.NewWriting(nil)
+	if !o.leaderElect || o.lease() == leasePrefix {
+		return alone, alone, nil
+	}
+	if cluster, err = o.compete(config, leasePrefix+"-cluster"); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case o.watchLabelSelector == "":
+		return alone, cluster, nil
+	case o.watchNamespaces == "":
+		return cluster, cluster, nil
+	default:
+		namespaced, err = o.compete(config, leaseOf(o.watchNamespaces))
+		return namespaced, cluster, err
+	}
+}
+
+func (o *options) compete(config *rest.Config, lease string) (*controllers.Writing, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("cannot name this manager in the lease %s: %w", lease, err)
+	}
+	identity := resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())}
+	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.clusterResourceNamespace, lease, identity, config, controllers.RenewDeadline)
+	if err != nil {
+		return nil, fmt.Errorf("cannot prepare the lease %s: %w", lease, err)
+	}
+	return controllers.NewWriting(lock), nil
 }

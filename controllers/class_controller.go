@@ -60,7 +60,11 @@ func (d *Definitions) forget(name string) {
 type PaymentProviderClassReconciler struct {
 	Client      client.Client
 	Definitions *Definitions
-	Now         func() time.Time
+	// Writing is the right to write the status.
+	Writing *Writing
+	// Classes wakes this controller.
+	Classes *Waker
+	Now     func() time.Time
 }
 
 // Reconcile compiles a class and writes its status.
@@ -71,6 +75,9 @@ func (r *PaymentProviderClassReconciler) Reconcile(ctx context.Context, request 
 			r.Definitions.forget(request.Name)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !r.Writing.Held() {
+		return ctrl.Result{}, nil
 	}
 	says := summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonCompiled, message: "Every expression of the class compiles."}
 	if _, err := r.Definitions.Of(class); err != nil {
@@ -87,5 +94,13 @@ func (r *PaymentProviderClassReconciler) Reconcile(ctx context.Context, request 
 
 // SetupWithManager adds the controller to a manager.
 func (r *PaymentProviderClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.PaymentProviderClass{}).Complete(r)
+	r.Writing.begun = append(r.Writing.begun, r.wakeAll)
+	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.PaymentProviderClass{}).WatchesRawSource(r.Classes.source()).Complete(r)
+}
+
+// wakeAll lets every class be looked at again.
+func (r *PaymentProviderClassReconciler) wakeAll(ctx context.Context) {
+	if err := r.Classes.wakeEach(ctx, r.Client, &v1alpha1.PaymentProviderClassList{}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot look at the classes again")
+	}
 }

@@ -12,13 +12,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/session"
 )
 
 // The indexes by which objects are found from what they name.
 const (
-	// sessionsByProvider finds PaymentSessions by providerKey.
+	// sessionsByProvider finds the PaymentSessions by providerKey that are not at rest. Most of them are, sooner or later.
 	sessionsByProvider = "sessionsByProvider"
-	// sessionsByIdentity finds PaymentSessions by identityOf: more than one object may name the same session.
+	// sessionsByIdentity finds the PaymentSessions by identityOf that may be wanted active: more than one object may name the same
+	// session.
 	sessionsByIdentity = "sessionsByIdentity"
 	// providersByClass finds providers of both kinds by the name of their class.
 	providersByClass = "providersByClass"
@@ -33,18 +35,18 @@ type providerKey struct {
 func (k providerKey) String() string { return fmt.Sprintf("%s/%s", k.kind, k.NamespacedName) }
 
 // providerOf is the key of the provider that a session names.
-func providerOf(session *v1alpha1.PaymentSession) providerKey {
-	key := providerKey{kind: session.Spec.ProviderRef.Kind}
-	key.Name = session.Spec.ProviderRef.Name
+func providerOf(of *v1alpha1.PaymentSession) providerKey {
+	key := providerKey{kind: of.Spec.ProviderRef.Kind}
+	key.Name = of.Spec.ProviderRef.Name
 	if key.kind != v1alpha1.KindClusterPaymentProvider {
-		key.kind, key.Namespace = v1alpha1.KindPaymentProvider, session.Namespace
+		key.kind, key.Namespace = v1alpha1.KindPaymentProvider, of.Namespace
 	}
 	return key
 }
 
 // identityOf names a session at its provider.
-func identityOf(session *v1alpha1.PaymentSession) string {
-	return providerOf(session).String() + "/" + session.Spec.SessionID
+func identityOf(of *v1alpha1.PaymentSession) string {
+	return providerOf(of).String() + "/" + of.Spec.SessionID
 }
 
 func keyOf(provider v1alpha1.GenericProvider) providerKey {
@@ -53,16 +55,25 @@ func keyOf(provider v1alpha1.GenericProvider) providerKey {
 
 // setupIndexes adds the indexes to the manager's cache. It must come before the controllers are set up.
 func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
-	for name, key := range map[string]func(*v1alpha1.PaymentSession) string{
-		sessionsByProvider: func(session *v1alpha1.PaymentSession) string { return providerOf(session).String() },
-		sessionsByIdentity: identityOf,
-	} {
-		extract := func(object client.Object) []string {
-			session, ok := object.(*v1alpha1.PaymentSession)
-			if !ok {
+	for name, keys := range map[string]func(*v1alpha1.PaymentSession) []string{
+		sessionsByProvider: func(of *v1alpha1.PaymentSession) []string {
+			if session.AtRest(of) {
 				return nil
 			}
-			return []string{key(session)}
+			return []string{providerOf(of).String()}
+		},
+		sessionsByIdentity: func(of *v1alpha1.PaymentSession) []string {
+			if of.Spec.DesiredState == v1alpha1.DesiredStateExpired {
+				return nil
+			}
+			return []string{identityOf(of)}
+		},
+	} {
+		extract := func(object client.Object) []string {
+			if of, ok := object.(*v1alpha1.PaymentSession); ok {
+				return keys(of)
+			}
+			return nil
 		}
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSession{}, name, extract); err != nil {
 			return fmt.Errorf("cannot index sessions: %w", err)

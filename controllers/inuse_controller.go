@@ -60,12 +60,17 @@ type InUseReconciler struct {
 	SecretNamespace string
 	// Releasing is held while a Secret is let go: two providers that share one must not leave it to each other.
 	Releasing *sync.Mutex
+	// Writing is the right to do any of it.
+	Writing *Writing
 	// New makes an empty object of the kind.
 	New func() v1alpha1.GenericProvider
 }
 
 // Reconcile protects one provider and its Secret, or lets them go.
 func (r *InUseReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	if !r.Writing.Held() {
+		return ctrl.Result{}, nil
+	}
 	provider := r.New()
 	if err := r.Client.Get(ctx, request.NamespacedName, provider); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -33,7 +33,9 @@ func (r *PaymentSessionReconciler) guard(ctx context.Context, scope *sessionScop
 		}
 		before := scope.session.DeepCopy()
 		controllerutil.AddFinalizer(scope.session, v1alpha1.ExpireFinalizer)
-		return true, patchFinalizers(ctx, r.Client, scope.session, before)
+		err := patchFinalizers(ctx, r.Client, scope.session, before)
+		scope.memory.written = scope.session.ResourceVersion
+		return true, err
 	}
 	if !session.HasFinalizer(scope.session) {
 		r.forget(scope.request.NamespacedName, scope.memory)
@@ -61,6 +63,7 @@ func (r *PaymentSessionReconciler) release(ctx context.Context, scope *sessionSc
 	if err := patchFinalizers(ctx, r.Client, scope.session, before); err != nil {
 		return err
 	}
+	scope.memory.written = scope.session.ResourceVersion
 	if !scope.deleting() {
 		return nil
 	}

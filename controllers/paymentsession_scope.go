@@ -43,7 +43,7 @@ func (s *sessionScope) deleting() bool { return !s.session.DeletionTimestamp.IsZ
 type memory struct {
 	uid     types.UID
 	session session.Memory
-	// written is the resourceVersion of the last status written. A cache that is older does not know it yet.
+	// written is the resourceVersion of the last write, until the cache knows it.
 	written string
 	// provider that the session's calls were handed to.
 	provider providerKey

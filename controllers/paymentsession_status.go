@@ -25,7 +25,6 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 	before := scope.session.DeepCopy()
 	r.apply(verdict, &scope.session.Status, scope.session.Generation)
 	if equality.Semantic.DeepEqual(before.Status, scope.session.Status) {
-		scope.memory.written = ""
 		return true, nil
 	}
 	if err := patchStatus(ctx, r.Client, scope.session, before); err != nil {

@@ -35,6 +35,7 @@ func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope
 		// The write that the cache does not know yet brings another reconcile when it does.
 		return false, nil
 	}
+	remembered.written = ""
 	scope.session, scope.memory = object, remembered
 	scope.memory.uid, scope.memory.provider = object.UID, providerOf(object)
 	return true, nil
@@ -57,6 +58,9 @@ func (r *PaymentSessionReconciler) forget(name types.NamespacedName, remembered 
 
 // resolve finds the session's account, or what stands in the way of it.
 func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionScope) (bool, error) {
+	if session.AtRest(scope.session) {
+		return true, nil
+	}
 	key := scope.memory.provider
 	known, looked := r.Directory.lookUp(key)
 	if !looked {

@@ -47,7 +47,9 @@ type ProviderReconciler struct {
 	SecretNamespace string
 	// AllowPrivate permits http and private addresses.
 	AllowPrivate bool
-	Now          func() time.Time
+	// Writing is the right to write the status. Who lacks it keeps accounts all the same.
+	Writing *Writing
+	Now     func() time.Time
 
 	// New makes an empty object of the kind.
 	New func() v1alpha1.GenericProvider
@@ -116,7 +118,7 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 	}
 }
 
-// tell writes the status, if it says something new, and an Event for what a person should look at.
+// tell writes the status, if it says something new and is this manager's to write, and an Event for what a person should look at.
 func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.GenericProvider, says summary, outageSince *metav1.Time) error {
 	before, ok := provider.DeepCopyObject().(v1alpha1.GenericProvider)
 	if !ok {
@@ -125,7 +127,7 @@ func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.Generic
 	status := provider.ProviderStatus()
 	conditions{&status.Conditions, provider.GetGeneration(), r.Now()}.summarize(says)
 	status.ObservedGeneration, status.OutageSince = provider.GetGeneration(), outageSince
-	if equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
+	if !r.Writing.Held() || equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
 		return nil
 	}
 	if err := patchStatus(ctx, r.Client, provider, before); err != nil {
@@ -154,18 +156,21 @@ func outage(known entry) *metav1.Time {
 
 // wakeSessions lets every session of a provider look at it again.
 func (r *ProviderReconciler) wakeSessions(ctx context.Context, key providerKey) error {
-	sessions := &v1alpha1.PaymentSessionList{}
-	if err := r.Client.List(ctx, sessions, client.MatchingFields{sessionsByProvider: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("cannot list the sessions of %s: %w", key, err)
+	return r.Sessions.wakeEach(ctx, r.Client, &v1alpha1.PaymentSessionList{}, client.MatchingFields{sessionsByProvider: key.String()})
+}
+
+// wakeAll lets every provider of the kind, and what protects it, be looked at again.
+func (r *ProviderReconciler) wakeAll(ctx context.Context) {
+	for _, waker := range []*Waker{r.Providers, r.InUse} {
+		if err := waker.wakeEach(ctx, r.Client, r.NewList()); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "cannot look at the providers again")
+		}
 	}
-	for i := range sessions.Items {
-		r.Sessions.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&sessions.Items[i])}, 0, 0)
-	}
-	return nil
 }
 
 // SetupWithManager adds the controller to a manager.
 func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.Writing.begun = append(r.Writing.begun, r.wakeAll)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(r.New()).
 		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
@@ -175,24 +180,9 @@ func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 
 // ofClass finds the providers of a class.
 func (r *ProviderReconciler) ofClass(ctx context.Context, class client.Object) []ctrl.Request {
-	providers := r.NewList()
-	if err := r.Client.List(ctx, providers, client.MatchingFields{providersByClass: class.GetName()}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot list the providers of a class", "class", class.GetName())
-		return nil
-	}
-	var requests []ctrl.Request
-	add := func(object client.Object) {
-		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(object)})
-	}
-	switch list := providers.(type) {
-	case *v1alpha1.PaymentProviderList:
-		for i := range list.Items {
-			add(&list.Items[i])
-		}
-	case *v1alpha1.ClusterPaymentProviderList:
-		for i := range list.Items {
-			add(&list.Items[i])
-		}
+	requests, err := requestsFor(ctx, r.Client, r.NewList(), client.MatchingFields{providersByClass: class.GetName()})
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the providers of a class", "class", class.GetName())
 	}
 	return requests
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Now func() time.Time
 	// Jitter gives a number from 0 up to 1, another each time.
 	Jitter func() float64
+	// Writing is the right to write PaymentProviders, and ClusterWriting what has no namespace. They may be the same one.
+	Writing, ClusterWriting *Writing
 }
 
 // Setup adds the controllers, their indexes and the directory of accounts to a manager.
@@ -42,18 +44,19 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	directory, compiled, sessions, releasing := NewDirectory(), NewDefinitions(), &Waker{}, &sync.Mutex{}
 	recorder, wakers := mgr.GetEventRecorder(eventSource), map[string]*Waker{}
 	for _, kind := range []struct {
-		object func() v1alpha1.GenericProvider
-		list   func() client.ObjectList
+		object  func() v1alpha1.GenericProvider
+		list    func() client.ObjectList
+		writing *Writing
 	}{
-		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }},
-		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }},
+		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }, options.Writing},
+		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }, options.ClusterWriting},
 	} {
 		waker, inUse := &Waker{}, &Waker{}
 		wakers[kind.object().ProviderKind()] = waker
 		providers := &ProviderReconciler{
 			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
 			Directory: directory, Definitions: compiled, Sessions: sessions, Providers: waker, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
+			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now, Writing: kind.writing,
 			New: kind.object, NewList: kind.list,
 		}
 		if err := providers.SetupWithManager(mgr); err != nil {
@@ -61,7 +64,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		}
 		protection := &InUseReconciler{
 			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: waker, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, Releasing: releasing, New: kind.object,
+			SecretNamespace: options.SecretNamespace, Releasing: releasing, Writing: kind.writing, New: kind.object,
 		}
 		if err := protection.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up an in-use controller: %w", err)
@@ -78,9 +81,18 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
 		return fmt.Errorf("cannot set up the session controller: %w", err)
 	}
-	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: compiled, Now: options.Now}
+	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: compiled, Writing: options.ClusterWriting, Classes: &Waker{}, Now: options.Now}
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)
+	}
+	if err := mgr.Add(options.Writing); err != nil {
+		return fmt.Errorf("cannot add the lease for writing: %w", err)
+	}
+	if options.ClusterWriting == options.Writing {
+		return nil
+	}
+	if err := mgr.Add(options.ClusterWriting); err != nil {
+		return fmt.Errorf("cannot add the lease for writing what has no namespace: %w", err)
 	}
 	return nil
 }

@@ -16,9 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -67,6 +67,8 @@ type world struct {
 	url       string
 	clock     *clock
 	options   controllers.Options
+	// resync is how often the manager's cache brings every object again; nil for controller-runtime's ten hours.
+	resync *time.Duration
 	// fuse ends the manager in the middle of its work; nil for one that lives.
 	fuse atomic.Pointer[fuse]
 	// wire is what lies between the manager and the API server.
@@ -103,6 +105,7 @@ func newWorld(t *testing.T, changes ...worldOption) *world {
 	w.options = controllers.Options{
 		Workers: 4, SecretNamespace: w.namespace, AllowPrivate: true,
 		Now: w.clock.now, Jitter: func() float64 { return 0 },
+		Writing: controllers.NewWriting(nil), ClusterWriting: controllers.NewWriting(nil),
 	}
 	for _, change := range changes {
 		change(&w.options)
@@ -116,10 +119,12 @@ func (w *world) start(t *testing.T) {
 	t.Helper()
 	config := rest.CopyConfig(plane.Config)
 	config.Wrap(w.wire.wrap)
+	cached := controllers.CacheOptions([]string{w.namespace}, labels.Everything())
+	cached.SyncPeriod = w.resync
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:     w.Scheme(),
 		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Cache:      cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}, ReaderFailOnMissingInformer: true},
+		Cache:      cached,
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 		NewClient:  w.fuse.Load().client,
 	})

@@ -5,11 +5,16 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -39,4 +44,29 @@ func (w *Waker) Wake(request ctrl.Request, after time.Duration, priority int) {
 	case workqueue.TypedRateLimitingInterface[ctrl.Request]:
 		queue.AddAfter(request, after)
 	}
+}
+
+// wakeEach asks for a reconcile of every object of a list, which is read with the options.
+func (w *Waker) wakeEach(ctx context.Context, reader client.Reader, list client.ObjectList, options ...client.ListOption) error {
+	requests, err := requestsFor(ctx, reader, list, options...)
+	for _, request := range requests {
+		w.Wake(request, 0, 0)
+	}
+	return err
+}
+
+// requestsFor names the objects of a list, which is read with the options.
+func requestsFor(ctx context.Context, reader client.Reader, list client.ObjectList, options ...client.ListOption) ([]ctrl.Request, error) {
+	if err := reader.List(ctx, list, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("cannot list what should be looked at again: %w", err)
+	}
+	var requests []ctrl.Request
+	err := apimeta.EachListItem(list, func(item runtime.Object) error {
+		object, err := apimeta.Accessor(item)
+		if err == nil {
+			requests = append(requests, ctrl.Request{NamespacedName: types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()}})
+		}
+		return err
+	})
+	return requests, err
 }

@@ -89,15 +89,23 @@ func (f Facts) heardTheEnd() bool { return f.Heard != nil && f.Heard.Result.Stat
 func (f Facts) closed() bool { return f.Session.Status.State.Closed() }
 
 // look is the value of the reconcile-at annotation that was not handled yet; empty for none.
-func (f Facts) look() string {
-	value := f.Session.Annotations[v1alpha1.ReconcileAtAnnotation]
+func (f Facts) look() string { return look(f.Session) }
+
+func look(session *v1alpha1.PaymentSession) string {
+	value := session.Annotations[v1alpha1.ReconcileAtAnnotation]
 	if len(value) > maxLookLength {
 		value = strings.ToValidUTF8(value[:maxLookLength], "")
 	}
-	if value == f.Session.Status.LastHandledReconcileAt {
+	if value == session.Status.LastHandledReconcileAt {
 		return ""
 	}
 	return value
+}
+
+// AtRest reports whether nothing that becomes of its provider can matter to a session any more: it is closed and was let go of, and
+// nobody asks for another look.
+func AtRest(session *v1alpha1.PaymentSession) bool {
+	return session.Status.State.Closed() && !HasFinalizer(session) && look(session) == ""
 }
 
 func (f Facts) ready() *metav1.Condition {

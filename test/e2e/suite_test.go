@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +28,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
 	"github.com/payops-dev/payment-session-operator/test/gen"
+	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
 var (
@@ -189,21 +189,11 @@ func (m *manager) kill(t *testing.T) {
 // peakMemory is the most memory that the manager has had so far, in bytes.
 func (m *manager) peakMemory(t *testing.T) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.command.Process.Pid))
+	peak, err := process.PeakMemory(m.command.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kilobytes << 10
-		}
-	}
-	t.Fatal("the kernel does not tell the peak of the memory")
-	return 0
+	return peak
 }
 
 // output is the log so far.

@@ -59,13 +59,13 @@ func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
 	})
 }
 
-// awaitAdmission waits until the API server puts the finalizer on what is created, or no longer does.
-func awaitAdmission(t *testing.T, wanted bool) {
+// awaitAdmission waits until the API server puts the finalizer on such a session when it is created, or no longer does.
+func awaitAdmission(t *testing.T, wanted bool, options ...gen.SessionOption) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
-		probe := gen.Session("default", "admission-probe", "omise", gen.ID("omise", 1))
+		probe := gen.Session("default", "admission-probe", "omise", gen.ID("omise", 1), options...)
 		// A fresh policy refuses creates until the API server knows its schema.
 		// The test's own context has ended where this is called to clean up.
 		if err := api.Create(context.Background(), probe, client.DryRunAll); err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted {
