@@ -13,6 +13,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/test/gen"
+	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
 // closed measures the manager's start on many sessions that are finished: the time until it has expired one that is not, the most
@@ -31,7 +32,7 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 		return nil, err
 	}
 	figures, made := []*Figure{empty}, 0
-	for _, count := range []int{10000, 50000} {
+	for _, count := range lab.closed {
 		if err := lab.fillClosed(ctx, namespace, count-made); err != nil {
 			return nil, err
 		}
@@ -82,11 +83,13 @@ func (l *lab) starts(ctx context.Context, namespace string, runs int, peak *Figu
 			return nil, err
 		}
 		figure.add(time.Since(begin).Seconds())
-		bytes, err := l.peakMemory()
+		// The answer to the last write may still be on its way. A manager that never heard it writes again as it ends.
+		time.Sleep(time.Second)
+		bytes, err := process.PeakMemory(l.manager.Process.Pid)
 		if err != nil {
 			return nil, err
 		}
-		peak.add(bytes / (1 << 20))
+		peak.add(float64(bytes) / (1 << 20))
 		if err := l.stop(); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/test/gen"
+	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
 // convergence measures how long it takes from the first create until all sessions are expired and let go of, and the same for a
@@ -19,36 +20,59 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	for _, latency := range []time.Duration{0, 100 * time.Millisecond} {
 		lab.upstreams.SetLatency(latency)
+		var smaller *turns
 		for _, count := range lab.sizes {
-			ours, bare := timed("%d sessions at %s", count, latency), timed("%d sessions at %s, bare loop", count, latency)
-			processors := &Figure{Name: fmt.Sprintf("%d sessions at %s: processor time of the manager for 1000", count, latency), Unit: "s"}
-			// Run by run in turns, so that both meet the same noise.
-			for range runs {
-				before, err := lab.processorTime()
-				if err != nil {
-					return nil, err
-				}
-				took, err := lab.converge(context.Background(), count, lab.awaitFinished)
-				if err != nil {
-					return nil, err
-				}
-				after, err := lab.processorTime()
-				if err != nil {
-					return nil, err
-				}
-				ours.add(took.Seconds())
-				processors.add((after - before) * 1000 / float64(count))
-				if took, err = lab.converge(context.Background(), count, lab.bareLoop, isBare); err != nil {
-					return nil, err
-				}
-				bare.add(took.Seconds())
+			measured, err := lab.takeTurns(runs, count, latency)
+			if err != nil {
+				return nil, err
 			}
-			ours.beside(bare)
-			figures = append(figures, ours, bare, processors)
+			if smaller != nil {
+				measured.each.beside(smaller.each)
+				measured.processor.beside(smaller.processor)
+			}
+			smaller = measured
+			figures = append(figures, measured.ours, measured.bare, measured.each, measured.processor)
 		}
 	}
 	lab.upstreams.SetLatency(0)
 	return figures, nil
+}
+
+// turns are the figures of the manager and of the bare loop, which take turns so that both meet the same noise.
+type turns struct {
+	// ours and bare are the times for all sessions, each and processor the manager's for a thousand of them.
+	ours, bare, each, processor *Figure
+}
+
+func (l *lab) takeTurns(runs, count int, latency time.Duration) (*turns, error) {
+	what := fmt.Sprintf("%d sessions at %s", count, latency)
+	made := &turns{timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s: processor time of the manager for 1000", what)}
+	made.ours.Series, made.bare.Series = fmt.Sprintf("the operator, provider at %s", latency), fmt.Sprintf("bare loop, provider at %s", latency)
+	made.ours.Size, made.bare.Size = count, count
+	thousands := float64(count) / 1000
+	for range runs {
+		before, err := process.ProcessorTime(l.manager.Process.Pid)
+		if err != nil {
+			return nil, err
+		}
+		took, err := l.converge(context.Background(), count, l.awaitFinished)
+		if err != nil {
+			return nil, err
+		}
+		after, err := process.ProcessorTime(l.manager.Process.Pid)
+		if err != nil {
+			return nil, err
+		}
+		made.ours.add(took.Seconds())
+		made.each.add(took.Seconds() / thousands)
+		made.processor.add((after - before).Seconds() / thousands)
+		if took, err = l.converge(context.Background(), count, l.bareLoop, isBare); err != nil {
+			return nil, err
+		}
+		made.bare.add(took.Seconds())
+	}
+	made.ours.beside(made.bare)
+	return made, nil
 }
 
 // converge makes sessions and measures until whoever works on them has finished all.

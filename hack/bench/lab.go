@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -50,14 +47,14 @@ type lab struct {
 	manager   *exec.Cmd
 	// kubeconfig is the administrator's, and log where the manager writes to.
 	kubeconfig, log string
-	// sizes are the numbers of sessions to measure with.
-	sizes []int
+	// sizes are the numbers of sessions to converge, and closed those of closed sessions to start on.
+	sizes, closed []int
 	// last is how many sessions were made so far.
 	last int
 }
 
 // inLab sets a lab up, measures, and takes it down.
-func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
+func inLab(out string, sizes, closed []int, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -76,7 +73,7 @@ func inLab(out string, sizes []int, measure func(*lab) ([]*Figure, error)) (figu
 	server := httptest.NewServer(upstreams.Handler())
 	defer server.Close()
 	defer upstreams.Close()
-	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
+	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes, closed: closed, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
 			return nil, err
@@ -112,39 +109,6 @@ func (l *lab) stop() error {
 		return nil
 	}
 	return err
-}
-
-// peakMemory is the most memory that the manager has had since it was started, in bytes.
-func (l *lab) peakMemory() (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.manager.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kilobytes, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return kilobytes * 1024, err
-		}
-	}
-	return 0, errors.New("the kernel does not tell the peak of the memory")
-}
-
-// processorTime is what the manager has used of the processors since it was started, in seconds.
-func (l *lab) processorTime() (float64, error) {
-	// The kernel counts in hundredths of a second.
-	const ticks = 100
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.manager.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command's name, in brackets, may hold blanks; user and system time are the 12th and 13th field behind it.
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, err := strconv.ParseFloat(fields[11], 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticks, err
 }
 
 // shop makes a namespace with one account in it.

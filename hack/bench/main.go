@@ -5,9 +5,9 @@
 // shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
 // in the same run.
 //
-//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--out FOLDER]
+//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--closed N,N] [--out FOLDER]
 //
-// It prints a table, and writes the same as JSON into the folder.
+// It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number of sessions.
 package main
 
 import (
@@ -36,6 +36,9 @@ type Figure struct {
 	Unit string `json:"unit"`
 	// Values of each run.
 	Values []float64 `json:"values"`
+	// Series is the curve of the plot that the figure is a point of, and Size where on it; empty for none.
+	Series string `json:"series,omitempty"`
+	Size   int    `json:"size,omitempty"`
 	// Beside is the name of what it is compared with, and Ratio the quotient of the medians; empty for none.
 	Beside string  `json:"beside,omitempty"`
 	Ratio  float64 `json:"ratio,omitempty"`
@@ -78,28 +81,40 @@ var scenarios = []struct {
 func main() {
 	runs := flag.Int("runs", 5, "how often each figure is measured")
 	only := flag.String("only", "", "run the scenarios whose name matches")
-	sizes := flag.String("sizes", "1000,10000", "how many sessions to measure with")
+	sizes := numbers{1000, 10000}
+	flag.Var(&sizes, "sizes", "how many sessions to converge")
+	closed := numbers{10000, 50000}
+	flag.Var(&closed, "closed", "how many closed sessions to start on")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	if err := bench(*runs, *only, *sizes, *out); err != nil {
+	if err := bench(*runs, *only, sizes, closed, *out); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func bench(runs int, only, sizes, out string) error {
+// numbers are given as one argument, separated by commas.
+type numbers []int
+
+func (n *numbers) String() string { return fmt.Sprint(*n) }
+
+func (n *numbers) Set(text string) error {
+	*n = nil
+	for part := range strings.SplitSeq(text, ",") {
+		number, err := strconv.Atoi(part)
+		if err != nil {
+			return err
+		}
+		*n = append(*n, number)
+	}
+	return nil
+}
+
+func bench(runs int, only string, sizes, closed numbers, out string) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
-	}
-	var counts []int
-	for text := range strings.SplitSeq(sizes, ",") {
-		count, err := strconv.Atoi(text)
-		if err != nil {
-			return fmt.Errorf("--sizes: %w", err)
-		}
-		counts = append(counts, count)
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
@@ -110,13 +125,16 @@ func bench(runs int, only, sizes, out string) error {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "==>", scenario.name)
-		measured, err := inLab(out, counts, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
+		measured, err := inLab(out, sizes, closed, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", scenario.name, err)
 		}
 		figures = append(figures, measured...)
 	}
 	if err := writeJSON(filepath.Join(out, "figures.json"), figures); err != nil {
+		return err
+	}
+	if err := plot(filepath.Join(out, "convergence.svg"), figures); err != nil {
 		return err
 	}
 	return printTable(figures)
