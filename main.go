@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -125,7 +126,8 @@ func run(ctx context.Context, opts options) error {
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
-		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Writing: writing, ClusterWriting: clusterWriting,
+		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry,
+		Writing: writing, ClusterWriting: clusterWriting,
 	}); err != nil {
 		return err
 	}

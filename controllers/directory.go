@@ -36,6 +36,8 @@ type Directory struct {
 // entry is one provider object's.
 type entry struct {
 	uid types.UID
+	// class is the name of the provider's class.
+	class string
 	// account and definition are nil where an obstacle stands.
 	account    *account.Account
 	definition *upstream.Definition
@@ -88,6 +90,17 @@ func (d *Directory) lookUp(key providerKey) (entry, bool) {
 		return entry{}, false
 	}
 	return *found, true
+}
+
+// all gives a copy of every entry.
+func (d *Directory) all() map[providerKey]entry {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	copies := make(map[providerKey]entry, len(d.entries))
+	for key, known := range d.entries {
+		copies[key] = *known
+	}
+	return copies
 }
 
 // update changes an entry, which is made where there is none.

@@ -4,25 +4,187 @@
 package controllers
 
 import (
+	"context"
+	"fmt"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
+)
+
+// Labels of the metrics. There are as many values as there are classes, operations, outcomes, states and reasons: never one for
+// each session, namespace or provider object.
+const (
+	labelClass     = "class"
+	labelOperation = "operation"
+	labelOutcome   = "outcome"
+	labelReason    = "reason"
+	labelState     = "state"
 )
 
 var (
+	upstreamCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payops_upstream_calls_total",
+		Help: "Calls made to providers, by class, operation (expire, observe) and outcome.",
+	}, []string{labelClass, labelOperation, labelOutcome})
+
+	upstreamSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "payops_upstream_call_duration_seconds",
+		Help:    "How long calls to providers took until the reply was read, by class and operation.",
+		Buckets: []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
+	}, []string{labelClass, labelOperation})
+
+	closingSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "payops_session_closing_seconds",
+		Help:    "How long it took from when the operator first saw that a session should be expired until the provider showed that it can no longer be paid, by class.",
+		Buckets: []float64{0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400},
+	}, []string{labelClass})
+
 	// deletionsHeld counts how often a deletion began to wait, or to wait for something else.
 	deletionsHeld = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payops_deletions_held_total",
 		Help: "How often the deletion of a session began to wait for something, by the reason of its Ready condition.",
-	}, []string{"reason"})
+	}, []string{labelReason})
 
 	// releasedPayable counts sessions that were let go although they may still be payable.
 	releasedPayable = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "payops_released_payable_total",
 		Help: "How many sessions were let go although they may still be payable, because nothing can be done about them.",
 	})
+
+	sessionsDescription = prometheus.NewDesc("payops_sessions",
+		"Sessions, by class (empty where the provider object is missing), the desired state of their spec, and their state (unknown until the provider has told it).",
+		[]string{labelClass, "desired", labelState}, nil)
+	blockedDescription = prometheus.NewDesc("payops_deletions_blocked",
+		"Sessions whose deletion waits, by the reason of their Ready condition.", []string{labelReason}, nil)
+	blockedSecondsDescription = prometheus.NewDesc("payops_deletions_blocked_seconds",
+		"For how long the deletion that waits longest has waited, by the reason of the Ready condition.", []string{labelReason}, nil)
+	accountsDescription = prometheus.NewDesc("payops_accounts",
+		"Provider objects, by class and what their account is doing: ready, limited (calls wait for the rate limit), paused (the provider asked for it), outage (the breaker is open), rejected (the credentials are), not_ready (something is missing).",
+		[]string{labelClass, labelState}, nil)
+	callsDescription = prometheus.NewDesc("payops_account_calls",
+		"Calls that wait in the accounts' queues and calls in flight, by class.", []string{labelClass, "phase"}, nil)
 )
 
 //nolint:gochecknoinits // Metrics are registered once per process, as controller-runtime's own are.
 func init() {
-	metrics.Registry.MustRegister(deletionsHeld, releasedPayable)
+	metrics.Registry.MustRegister(upstreamCalls, upstreamSeconds, closingSeconds, deletionsHeld, releasedPayable)
+}
+
+// auditor tells of a session's calls: each in the metrics, and those that may change something in the log too, with who wanted it.
+func auditor(scope *sessionScope, operation v1alpha1.Operation, cause string) func(upstream.Result, time.Duration) {
+	class, provider, of := scope.entry.class, scope.memory.provider, scope.session
+	return func(result upstream.Result, took time.Duration) {
+		upstreamCalls.WithLabelValues(class, string(operation), string(result.Outcome)).Inc()
+		upstreamSeconds.WithLabelValues(class, string(operation)).Observe(took.Seconds())
+		if operation == v1alpha1.OperationExpire {
+			ctrl.Log.WithName("audit").Info("asked the provider to expire a session",
+				"namespace", of.Namespace, "name", of.Name, "uid", of.UID, "cause", cause, "provider", provider.String(), "class", class,
+				"sessionID", of.Spec.SessionID, "outcome", result.Outcome, "state", result.State, "requestID", result.RequestID, "seconds", took.Seconds())
+		}
+	}
+}
+
+// Census counts sessions and accounts when the metrics are read. Only the leader does: another one would count the same again.
+type Census struct {
+	registry  prometheus.Registerer
+	sessions  client.Reader
+	directory *Directory
+	now       func() time.Time
+}
+
+// Start adds the census to the metrics until ctx is done.
+func (c *Census) Start(ctx context.Context) error {
+	if err := c.registry.Register(c); err != nil {
+		return fmt.Errorf("cannot add the census to the metrics: %w", err)
+	}
+	defer c.registry.Unregister(c)
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection is true.
+func (c *Census) NeedLeaderElection() bool { return true }
+
+// Describe tells what is counted.
+func (c *Census) Describe(out chan<- *prometheus.Desc) {
+	for _, description := range []*prometheus.Desc{sessionsDescription, blockedDescription, blockedSecondsDescription, accountsDescription, callsDescription} {
+		out <- description
+	}
+}
+
+// Collect counts.
+func (c *Census) Collect(out chan<- prometheus.Metric) {
+	classes := c.countAccounts(out)
+	list := &v1alpha1.PaymentSessionList{}
+	if err := c.sessions.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.Log.Error(err, "cannot count the sessions")
+		return
+	}
+	sessions, blocked, longest := map[[3]string]int{}, map[string]int{}, map[string]time.Duration{}
+	for i := range list.Items {
+		of := &list.Items[i]
+		state := string(of.Status.State)
+		if state == "" {
+			state = "unknown"
+		}
+		sessions[[3]string{classes[providerOf(of)], string(of.Spec.DesiredState), state}]++
+		if !of.DeletionTimestamp.IsZero() {
+			reason := readyReason(of.Status.Conditions)
+			blocked[reason]++
+			longest[reason] = max(longest[reason], c.now().Sub(of.DeletionTimestamp.Time))
+		}
+	}
+	for labels, count := range sessions {
+		out <- prometheus.MustNewConstMetric(sessionsDescription, prometheus.GaugeValue, float64(count), labels[:]...)
+	}
+	for reason, count := range blocked {
+		out <- prometheus.MustNewConstMetric(blockedDescription, prometheus.GaugeValue, float64(count), reason)
+		out <- prometheus.MustNewConstMetric(blockedSecondsDescription, prometheus.GaugeValue, longest[reason].Seconds(), reason)
+	}
+}
+
+// countAccounts counts the accounts and their calls, and gives the class of each provider.
+func (c *Census) countAccounts(out chan<- prometheus.Metric) map[providerKey]string {
+	classes, accounts, calls := map[providerKey]string{}, map[[2]string]int{}, map[[2]string]int{}
+	for key, known := range c.directory.all() {
+		classes[key] = known.class
+		if known.account == nil {
+			accounts[[2]string{known.class, "not_ready"}]++
+			continue
+		}
+		activity := known.account.Activity()
+		accounts[[2]string{known.class, stateOf(activity)}]++
+		calls[[2]string{known.class, "queued"}] += activity.Queued
+		calls[[2]string{known.class, "in_flight"}] += activity.Flying
+	}
+	for labels, count := range accounts {
+		out <- prometheus.MustNewConstMetric(accountsDescription, prometheus.GaugeValue, float64(count), labels[:]...)
+	}
+	for labels, count := range calls {
+		out <- prometheus.MustNewConstMetric(callsDescription, prometheus.GaugeValue, float64(count), labels[:]...)
+	}
+	return classes
+}
+
+// stateOf is the one word for what an account is doing: the worst.
+func stateOf(activity account.Activity) string {
+	switch {
+	case activity.Rejected:
+		return "rejected"
+	case activity.Outage:
+		return "outage"
+	case activity.Paused:
+		return "paused"
+	case activity.Limited:
+		return "limited"
+	default:
+		return "ready"
+	}
 }

@@ -160,6 +160,9 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
 	if scope.heard != nil {
 		scope.entry.account.Acknowledge(scope.session.UID)
+		if scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
+			closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.WishedAt).Seconds())
+		}
 	}
 	scope.memory.session = scope.action.Memory
 	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" {
@@ -189,16 +192,19 @@ func (r *PaymentSessionReconciler) withdraw(scope *sessionScope) {
 
 // call makes the account's call from the action.
 func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
-	request, priority := scope.request, account.Poll
+	request, priority, cause := scope.request, account.Poll, "observation"
 	switch {
 	case scope.deleting():
-		priority = account.Deletion
+		priority, cause = account.Deletion, "deletion"
+	case scope.session.Spec.DesiredState == v1alpha1.DesiredStateExpired:
+		priority, cause = account.Expiry, "desiredState"
 	case session.Wish(scope.session, r.Now()) == v1alpha1.DesiredStateExpired:
-		priority = account.Expiry
+		priority, cause = account.Expiry, "expireAt"
 	}
 	call := account.Call{
 		Session: scope.session.UID, Operation: scope.action.Call, SessionID: scope.session.Spec.SessionID, Priority: priority,
 		Probe: scope.action.Probe, Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
+		Made: auditor(scope, scope.action.Call, cause),
 	}
 	if scope.action.Confirm {
 		call.Confirm = r.confirm(scope)

@@ -296,6 +296,21 @@ func TestRefusedForGood(t *testing.T) {
 	}
 }
 
+func TestRefusedAndStillActive(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "omise")
+	id := gen.ID("omise", 8)
+	w.upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
+	w.upstreams.Script("omise", id, simulator.Fault{Reply: simulator.Reply{Code: 400, Body: `{"object":"error","code":"invalid_charge","message":"not now"}`}})
+	session := gen.Session(w.namespace, "refused", "omise", id)
+	w.create(t, session)
+	w.reason(t, session, v1alpha1.ReasonExpireRefused)
+	w.reason(t, session, v1alpha1.ReasonExpired)
+	if got := w.calls(session); !slices.Equal(got, []string{expire, observe, observe, expire}) {
+		t.Errorf("calls %q, want a read after the refusal, and one before the next try", got)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	w := newWorld(t)
 	for _, provider := range gen.Providers {

@@ -68,7 +68,7 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 			changed = true
 		}
 		before := *known
-		known.allowed = allowed(provider)
+		known.allowed, known.class = allowed(provider), provider.ProviderSpec().ClassName
 		known.pollInterval = duration(provider.ProviderSpec().PollInterval, 10*time.Minute)
 		if obstacle != nil {
 			r.obstruct(known, provider, obstacle)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,6 +33,8 @@ type Options struct {
 	Now func() time.Time
 	// Jitter gives a number from 0 up to 1, another each time.
 	Jitter func() float64
+	// Metrics are where sessions and accounts are counted.
+	Metrics prometheus.Registerer
 	// Writing is the right to write PaymentProviders, and ClusterWriting what has no namespace. They may be the same one.
 	Writing, ClusterWriting *Writing
 }
@@ -84,6 +87,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: compiled, Writing: options.ClusterWriting, Classes: &Waker{}, Now: options.Now}
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)
+	}
+	if err := mgr.Add(&Census{registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, now: options.Now}); err != nil {
+		return fmt.Errorf("cannot add the census: %w", err)
 	}
 	if err := mgr.Add(options.Writing); err != nil {
 		return fmt.Errorf("cannot add the lease for writing: %w", err)

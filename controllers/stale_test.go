@@ -27,12 +27,18 @@ func (w *world) wakeAll(t *testing.T, provider *v1alpha1.PaymentProvider, interv
 // hold keeps what happens to sessions from the manager, from the version on that is given.
 func (w *world) hold(t *testing.T, session *v1alpha1.PaymentSession) {
 	t.Helper()
+	w.awaitCached(t, session)
+	w.wire.hold()
+}
+
+// awaitCached waits until the manager knows a session as it is.
+func (w *world) awaitCached(t *testing.T, session *v1alpha1.PaymentSession) {
+	t.Helper()
 	awaitTrue(t, "the manager knows the session as it is", func() bool {
 		known := &v1alpha1.PaymentSession{}
 		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(session), known)
 		return err == nil && known.ResourceVersion == session.ResourceVersion
 	})
-	w.wire.hold()
 }
 
 // awaitLiveRead waits until a manager whose cache is stale has read a session live.

@@ -5,6 +5,7 @@ package controllers_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http/httptest"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +27,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
+	"github.com/payops-dev/payment-session-operator/internal/session"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
@@ -34,11 +37,27 @@ import (
 var plane *controlplane.ControlPlane
 
 func TestMain(m *testing.M) {
-	controlplane.Main(m, controlplane.Options{CRDs: gen.CRDs()}, func(started *controlplane.ControlPlane) error {
+	controlplane.Main(m, controlplane.Options{CRDs: gen.CRDs(), After: everyRow}, func(started *controlplane.ControlPlane) error {
 		plane = started
 		ctrl.SetLogger(logr.Discard())
 		return nil
 	})
+}
+
+// everyRow prints what GitOps tools made of each row of the behaviour, and fails where a run of all tests has not seen one.
+func everyRow() error {
+	if testing.Verbose() {
+		fmt.Println(await.Table())
+	}
+	if flag.Lookup("test.run").Value.String() != "" {
+		return nil
+	}
+	for _, reason := range session.Reasons() {
+		if !await.Saw(reason) {
+			return fmt.Errorf("no test has seen a session with the reason %s, so that nobody knows what GitOps tools make of it", reason)
+		}
+	}
+	return nil
 }
 
 // clock is a clock that a test can set forward. Between its steps it runs.
@@ -67,6 +86,8 @@ type world struct {
 	url       string
 	clock     *clock
 	options   controllers.Options
+	// metrics are what the manager counts.
+	metrics *prometheus.Registry
 	// resync is how often the manager's cache brings every object again; nil for controller-runtime's ten hours.
 	resync *time.Duration
 	// fuse ends the manager in the middle of its work; nil for one that lives.
@@ -119,6 +140,8 @@ func (w *world) start(t *testing.T) {
 	t.Helper()
 	config := rest.CopyConfig(plane.Config)
 	config.Wrap(w.wire.wrap)
+	w.metrics = prometheus.NewRegistry()
+	w.options.Metrics = w.metrics
 	cached := controllers.CacheOptions([]string{w.namespace}, labels.Everything())
 	cached.SyncPeriod = w.resync
 	mgr, err := ctrl.NewManager(config, ctrl.Options{

@@ -62,6 +62,8 @@ type Call struct {
 	// Confirm is asked just before the call is made, if it is not nil. Where it says no the call is dropped, and Confirm has
 	// seen to it that the session is looked at again.
 	Confirm func(context.Context) bool
+	// Made is told of each call that was made, with the time that it took, if it is not nil.
+	Made func(upstream.Result, time.Duration)
 	// Wake is told once that the outcome is there.
 	Wake func()
 
@@ -160,6 +162,25 @@ func (a *Account) OutageSince() time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.breaker.openSince()
+}
+
+// Activity is what an account is doing at a moment.
+type Activity struct {
+	// Queued and Flying are how many calls wait and how many are in flight.
+	Queued, Flying int
+	// Rejected is true while the credentials are known not to be accepted, Outage while the provider answers none, Paused while
+	// its Retry-After lasts, and Limited while a call waits for the rate limit.
+	Rejected, Outage, Paused, Limited bool
+}
+
+// Activity tells what the account is doing.
+func (a *Account) Activity() Activity {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return Activity{
+		Queued: len(a.queue.entries), Flying: len(a.flying), Rejected: a.rejected, Outage: !a.breaker.openSince().IsZero(),
+		Paused: a.now().Before(a.pausedUntil), Limited: !a.queue.empty() && a.limiter.Tokens() < 1,
+	}
 }
 
 // Epoch is another number each time when the account may do better than before.

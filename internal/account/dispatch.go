@@ -159,12 +159,12 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 		a.mu.Unlock()
 		return errNotMade
 	}
-	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
+	result := a.perform(ctx, call, config)
 	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
 		a.mu.Lock()
 		config, epoch = a.config, a.epoch
 		a.mu.Unlock()
-		result = config.Upstream.Call(ctx, call.Operation, call.SessionID)
+		result = a.perform(ctx, call, config)
 	}
 	a.learn(ctx, call, result, config, epoch)
 	a.land(call, Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
@@ -172,6 +172,16 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 		return errUnavailable
 	}
 	return nil
+}
+
+// perform makes a call, and tells of it.
+func (a *Account) perform(ctx context.Context, call Call, config Config) upstream.Result {
+	begun := a.now()
+	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
+	if call.Made != nil {
+		call.Made(result, a.now().Sub(begun))
+	}
+	return result
 }
 
 // land keeps the outcome for the session and wakes it.

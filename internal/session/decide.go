@@ -19,7 +19,7 @@ const maxLookLength = 256
 // Decide says what to do about a session.
 func Decide(f Facts) Action {
 	if wish := f.wish(); f.Memory.Wish != wish {
-		f.Memory = Memory{Wish: wish, ActedAt: f.Memory.ActedAt}
+		f.Memory = Memory{Wish: wish, WishedAt: f.Now, ActedAt: f.Memory.ActedAt}
 	}
 	if f.deleting() {
 		if !f.Memory.Deleting {

@@ -72,6 +72,8 @@ type Heard struct {
 type Memory struct {
 	// Wish that the rest of the memory belongs to.
 	Wish v1alpha1.DesiredState
+	// WishedAt is when the wish was first seen.
+	WishedAt time.Time
 	// Next is the call that was asked for and has not come back. Whatever else wakes the session meanwhile, it asks for the
 	// same again: another one would take its place in the queue.
 	Next v1alpha1.Operation

@@ -4,6 +4,8 @@
 package session
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -149,3 +151,6 @@ var reasonForClosed = map[v1alpha1.SessionState]string{
 	v1alpha1.SessionStateCompleted: v1alpha1.ReasonPaymentCompleted,
 	v1alpha1.SessionStateFailed:    v1alpha1.ReasonClosed,
 }
+
+// Reasons are all that a session's Ready condition can have.
+func Reasons() []string { return slices.Sorted(maps.Keys(table)) }

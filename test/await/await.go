@@ -2,21 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package await lets a test wait for an object to become what it should be, by watching it. Every object that it looks at is
-// checked against kstatus, as Flux, Helm and Argo CD would read it.
+// checked as Flux, Helm (kstatus) and Argo CD (the health check of config/argocd) would read it.
 package await
 
 import (
 	"context"
-	"fmt"
 	"reflect"
 	"testing"
 	"time"
 
-	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -49,7 +45,7 @@ func Until[T client.Object](t *testing.T, c client.WithWatch, object T, what str
 			continue
 		}
 		last = seen
-		checkKstatus(t, seen)
+		checkGitOps(t, seen)
 		if holds(seen) {
 			return seen
 		}
@@ -134,44 +130,5 @@ func Conditions(t *testing.T, object client.Object) []metav1.Condition {
 		return object.Status.Conditions
 	default:
 		return nil
-	}
-}
-
-// checkKstatus computes what GitOps tools make of an object and compares it with what its conditions mean.
-func checkKstatus(t *testing.T, object client.Object) {
-	t.Helper()
-	list := Conditions(t, object)
-	if _, ours := object.(*v1alpha1.PaymentSession); list == nil && !ours {
-		return
-	}
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
-	if err != nil {
-		t.Fatal(err)
-	}
-	computed, err := status.Compute(&unstructured.Unstructured{Object: content})
-	if err != nil {
-		t.Fatalf("kstatus cannot read %s: %v", object.GetName(), err)
-	}
-	if want := meaning(object, list, content); computed.Status != want {
-		t.Errorf("kstatus calls %s %s, want %s: %s", object.GetName(), computed.Status, want, fmt.Sprint(list))
-	}
-	if apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReconciling) && apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled) {
-		t.Errorf("%s is both Reconciling and Stalled", object.GetName())
-	}
-}
-
-func meaning(object client.Object, list []metav1.Condition, content map[string]any) status.Status {
-	observed, _, _ := unstructured.NestedInt64(content, "status", "observedGeneration")
-	switch {
-	case object.GetDeletionTimestamp() != nil:
-		return status.TerminatingStatus
-	case observed != object.GetGeneration():
-		return status.InProgressStatus
-	case apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled):
-		return status.FailedStatus
-	case apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReady):
-		return status.CurrentStatus
-	default:
-		return status.InProgressStatus
 	}
 }

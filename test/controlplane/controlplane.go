@@ -37,6 +37,8 @@ type Options struct {
 	CRDs string
 	// APIServerFlags are added to kube-apiserver's, by name without dashes.
 	APIServerFlags map[string]string
+	// After is called when all tests of a package have passed, for what all of them together must have shown; nil for nothing.
+	After func() error
 }
 
 // ControlPlane is one that runs.

@@ -44,6 +44,11 @@ func runTests(m *testing.M, options Options, prepare func(*ControlPlane) error) 
 	if code != 0 {
 		return code, nil
 	}
+	if options.After != nil {
+		if err := options.After(); err != nil {
+			return 0, err
+		}
+	}
 	return 0, leaked(before)
 }
 

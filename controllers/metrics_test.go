@@ -1,0 +1,70 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+// TestTheCensus counts sessions in several states, a deletion that waits, and accounts that do and do not work.
+func TestTheCensus(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "omise")
+	w.create(t, gen.Provider(w.namespace, "txn"))
+	w.reason(t, w.session(t, "omise", simulator.Open), v1alpha1.ReasonExpired)
+	w.reason(t, w.session(t, "omise", simulator.Paid), v1alpha1.ReasonPaymentCompleted)
+	w.reason(t, w.session(t, "omise", simulator.Open, gen.Active), v1alpha1.ReasonObserved)
+	w.reason(t, w.session(t, "helio", simulator.Open), v1alpha1.ReasonProviderNotFound)
+	held := w.session(t, "omise", simulator.Open, gen.Suspended)
+	w.reason(t, held, v1alpha1.ReasonSuspended)
+	if err := w.Delete(t.Context(), held); err != nil {
+		t.Fatal(err)
+	}
+	held = await.Until(t, w, held, "its deletion is said to wait", func(s *v1alpha1.PaymentSession) bool {
+		return strings.Contains(s.Status.Conditions[0].Message, "deletion")
+	})
+	w.awaitCached(t, held)
+	const want = `
+# HELP payops_account_calls Calls that wait in the accounts' queues and calls in flight, by class.
+# TYPE payops_account_calls gauge
+payops_account_calls{class="omise",phase="in_flight"} 0
+payops_account_calls{class="omise",phase="queued"} 0
+# HELP payops_accounts Provider objects, by class and what their account is doing: ready, limited (calls wait for the rate limit), paused (the provider asked for it), outage (the breaker is open), rejected (the credentials are), not_ready (something is missing).
+# TYPE payops_accounts gauge
+payops_accounts{class="omise",state="ready"} 1
+payops_accounts{class="txn",state="not_ready"} 1
+# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of their Ready condition.
+# TYPE payops_deletions_blocked gauge
+payops_deletions_blocked{reason="Suspended"} 1
+# HELP payops_sessions Sessions, by class (empty where the provider object is missing), the desired state of their spec, and their state (unknown until the provider has told it).
+# TYPE payops_sessions gauge
+payops_sessions{class="",desired="expired",state="unknown"} 1
+payops_sessions{class="omise",desired="active",state="active"} 1
+payops_sessions{class="omise",desired="expired",state="completed"} 1
+payops_sessions{class="omise",desired="expired",state="expired"} 1
+payops_sessions{class="omise",desired="expired",state="unknown"} 1
+`
+	if err := testutil.GatherAndCompare(w.metrics, strings.NewReader(want), "payops_account_calls", "payops_accounts", "payops_deletions_blocked", "payops_sessions"); err != nil {
+		t.Error(err)
+	}
+	w.clock.step(time.Hour)
+	families, err := w.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "payops_deletions_blocked_seconds" && family.GetMetric()[0].GetGauge().GetValue() < 3600 {
+			t.Errorf("the deletion waits for an hour, not for %s", family.GetMetric()[0])
+		}
+	}
+}
