@@ -51,6 +51,16 @@ build: ## Build bin/manager.
 build-hack:
 	@go build -o bin/ ./hack/cluster ./hack/simulator
 
+.PHONY: build-installer
+build-installer: ## Write dist/install.yaml: everything in one file, with the image IMG.
+	@mkdir -p dist
+	@$(TOOL) kustomize build config/default | sed 's|image: payment-session-operator:dev|image: $(IMG)|' >dist/install.yaml
+	@echo dist/install.yaml
+
+.PHONY: docker-buildx
+docker-buildx: ## Build the image IMG for amd64 and arm64 and push it.
+	docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=$(VERSION) --provenance=true --sbom=true --push -t $(IMG) .
+
 .PHONY: docker-build
 docker-build: ## Build the image IMG with docker.
 	docker build --build-arg VERSION=$(VERSION) -t $(IMG) .
@@ -61,6 +71,8 @@ docker-build: ## Build the image IMG with docker.
 generate: ## Generate deep copies, definitions, roles and the API reference.
 	$(TOOL) controller-gen object:headerFile=hack/boilerplate.go.txt crd paths=./api/... output:crd:dir=config/crd/bases
 	$(TOOL) controller-gen rbac:roleName=payment-session-operator paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/chart
+	go run ./hack/argocd
 	$(TOOL) crd-ref-docs --config=hack/api-docs.yaml --source-path=api --renderer=markdown --output-path=docs/api.md
 
 .PHONY: fmt

@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command manager is the payment-session operator.
+//
+//	manager [flags]      runs it
+//	manager uninstall    deletes the definitions with all objects, expires nothing, and leaves no finalizer behind
 package main
 
 import (
@@ -36,6 +39,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/uninstall"
 )
 
 // version is set by the linker.
@@ -84,10 +88,24 @@ func main() {
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap), withoutBodies))
 	// net/http writes what a server sends out of turn to the standard logger, and a hostile one may echo a credential.
 	log.SetOutput(io.Discard)
-	if err := run(ctrl.SetupSignalHandler(), opts); err != nil {
+	ctx := ctrl.SetupSignalHandler()
+	command := func() error { return run(ctx, opts) }
+	if flag.Arg(0) == "uninstall" {
+		command = func() error { return takeBack(ctx) }
+	}
+	if err := command(); err != nil {
 		ctrl.Log.Error(err, "the manager ends")
 		os.Exit(1)
 	}
+}
+
+// takeBack deletes the definitions with all objects, for make uninstall and the chart's hook.
+func takeBack(ctx context.Context) error {
+	api, err := client.New(ctrl.GetConfigOrDie(), client.Options{Scheme: newScheme()})
+	if err != nil {
+		return fmt.Errorf("cannot reach the API server: %w", err)
+	}
+	return uninstall.Run(ctx, api, ctrl.Log.WithName("uninstall"))
 }
 
 // withoutBodies keeps the log below the verbosity from which on Kubernetes clients write the bodies of their requests to it, those

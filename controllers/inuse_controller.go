@@ -28,7 +28,6 @@ import (
 )
 
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders;clusterpaymentproviders,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
 
 const (
 	// inUseInterval is how often a deletion that waits for sessions is looked at again, beside the sessions' own events.

@@ -160,9 +160,7 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
 	if scope.heard != nil {
 		scope.entry.account.Acknowledge(scope.session.UID)
-		if scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
-			closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.WishedAt).Seconds())
-		}
+		r.measure(scope)
 	}
 	scope.memory.session = scope.action.Memory
 	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" {
@@ -181,6 +179,13 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 		scope.entry.account.Submit(r.call(scope))
 	}
 	return true, nil
+}
+
+// measure counts how long it took from the wish to the end, where the outcome has shown that.
+func (r *PaymentSessionReconciler) measure(scope *sessionScope) {
+	if scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
+		closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.WishedAt).Seconds())
+	}
 }
 
 // withdraw takes back a call that is still queued.

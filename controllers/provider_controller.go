@@ -22,7 +22,6 @@ import (
 
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders;clusterpaymentproviders,verbs=get;list;watch
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders/status;clusterpaymentproviders/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 
 const (
 	// secretInterval is how often a provider reads its Secret again: there is no watch on Secrets.

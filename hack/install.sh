@@ -25,6 +25,7 @@ fi
 finalizer=
 if "$kubectl" get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"'; then
   apply <config/admission/finalizer-at-creation/policy.yaml
+  apply <config/admission/finalizer-at-creation/binding.yaml
   finalizer=payments.payops.dev/expire-upstream
 fi
 

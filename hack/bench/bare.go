@@ -17,6 +17,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // bareLoop does what the manager does for a session that is to be expired, and nothing else: one watch, workers that make the
@@ -83,26 +84,11 @@ func (l *lab) bareExpire(ctx context.Context, transport *http.Transport, session
 	_ = response.Body.Close()
 	now := metav1.NewTime(time.Now()).Rfc3339Copy()
 	before := session.DeepCopy()
-	session.Status = expiredStatus(now)
+	session.Status = gen.ExpiredStatus(now)
 	if err := l.api.Status().Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
 	before = session.DeepCopy()
 	session.Finalizers = nil
 	return l.api.Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-}
-
-// expiredStatus is what the manager writes of a session that it has expired.
-func expiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
-	status := v1alpha1.PaymentSessionStatus{
-		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
-		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
-	}
-	// To the letter what the manager says: it would write again what differs.
-	for kind, message := range map[string]string{v1alpha1.ConditionReady: "The provider shows the session as expired.", v1alpha1.ConditionExpired: ""} {
-		status.Conditions = append(status.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now, Message: message,
-		})
-	}
-	return status
 }

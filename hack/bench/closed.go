@@ -108,7 +108,7 @@ func (l *lab) fillClosed(ctx context.Context, namespace string, count int) error
 			return err
 		}
 		before := session.DeepCopy()
-		session.Status = expiredStatus(now)
+		session.Status = gen.ExpiredStatus(now)
 		return l.api.Status().Patch(ctx, session, client.MergeFrom(before))
 	})
 }

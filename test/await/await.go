@@ -75,6 +75,22 @@ func Gone(t *testing.T, c client.WithWatch, object client.Object) {
 	t.Fatalf("waited for %s to be gone", object.GetName())
 }
 
+// Success waits until what may fail for a moment has succeeded.
+func Success(t *testing.T, what string, try func() error) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(timeout); ; <-tick.C {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited until %s: %v", what, err)
+		}
+	}
+}
+
 // events watches one object, from the state that it is in.
 func events(ctx context.Context, t *testing.T, c client.WithWatch, object client.Object) <-chan watch.Event {
 	t.Helper()

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -169,4 +171,19 @@ func (p *ControlPlane) Run(input string, arguments ...string) (string, error) {
 		err = fmt.Errorf("kubectl %s: %w\n%s", strings.Join(arguments, " "), err, output.String())
 	}
 	return output.String(), err
+}
+
+// ServiceAccount writes a kubeconfig with a token of a ServiceAccount into a folder, and gives its path.
+func (p *ControlPlane) ServiceAccount(namespace, name, dir string) (string, error) {
+	token, err := p.Run("", "create", "token", name, "--namespace="+namespace, "--duration=2h")
+	if err != nil {
+		return "", err
+	}
+	config := clientcmdapi.NewConfig()
+	config.Clusters["test"] = &clientcmdapi.Cluster{Server: p.Config.Host, CertificateAuthorityData: p.Config.CAData}
+	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
+	config.Contexts[name] = &clientcmdapi.Context{Cluster: "test", AuthInfo: name}
+	config.CurrentContext = name
+	path := filepath.Join(dir, name+".kubeconfig")
+	return path, clientcmd.WriteToFile(*config, path)
 }

@@ -84,7 +84,7 @@ func canaries(t *testing.T) []string {
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	plain = append(plain, config.AuthInfos["operator"].Token)
+	plain = append(plain, config.AuthInfos[operatorName].Token)
 	var forms []string
 	for _, value := range plain {
 		forms = append(forms, value, url.QueryEscape(value),

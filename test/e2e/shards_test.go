@@ -229,7 +229,7 @@ func TestTheFinalizerComesOnlyWhereAManagerWatches(t *testing.T) {
 	kubectl(t, "", "delete", "mutatingadmissionpolicybinding", binding)
 	t.Cleanup(func() {
 		_, _ = plane.Run("", "delete", "mutatingadmissionpolicybinding", binding+"-a", binding+"-b")
-		_, _ = plane.Run("", "apply", "-f", filepath.Join(gen.Root(), admissionPolicy))
+		_, _ = plane.Run("", "apply", "-f", filepath.Join(gen.Root(), admissionBinding))
 		awaitAdmission(t, true)
 	})
 	awaitAdmission(t, false)

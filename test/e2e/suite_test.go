@@ -21,7 +21,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -49,7 +48,7 @@ func TestMain(m *testing.M) {
 func prepare(started *controlplane.ControlPlane) (err error) {
 	plane = started
 	ctrl.SetLogger(logr.Discard())
-	binary, kubeconfig = filepath.Join(plane.Dir, "manager"), filepath.Join(plane.Dir, "service-account")
+	binary = filepath.Join(plane.Dir, "manager")
 	if api, err = client.NewWithWatch(plane.Config, client.Options{Scheme: gen.Scheme()}); err != nil {
 		return err
 	}
@@ -64,7 +63,9 @@ func install() error {
 	if err := command("make", "--no-print-directory", "install"); err != nil {
 		return err
 	}
-	return becomeServiceAccount()
+	var err error
+	kubeconfig, err = plane.ServiceAccount("payops-system", operatorName, plane.Dir)
+	return err
 }
 
 // command runs a program in the repository's folder, as the administrator.
@@ -75,20 +76,6 @@ func command(name string, arguments ...string) error {
 		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(arguments, " "), err, output)
 	}
 	return nil
-}
-
-// becomeServiceAccount writes a kubeconfig with a token of the operator's ServiceAccount.
-func becomeServiceAccount() error {
-	token, err := plane.Run("", "create", "token", "payment-session-operator", "--namespace=payops-system", "--duration=2h")
-	if err != nil {
-		return err
-	}
-	config := clientcmdapi.NewConfig()
-	config.Clusters["test"] = &clientcmdapi.Cluster{Server: plane.Config.Host, CertificateAuthorityData: plane.Config.CAData}
-	config.AuthInfos["operator"] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
-	config.Contexts["operator"] = &clientcmdapi.Context{Cluster: "test", AuthInfo: "operator"}
-	config.CurrentContext = "operator"
-	return clientcmd.WriteToFile(*config, kubeconfig)
 }
 
 // asOperator is a client with the rights of the ServiceAccount.

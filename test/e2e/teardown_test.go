@@ -21,7 +21,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-const admissionPolicy = "config/admission/finalizer-at-creation/policy.yaml"
+const admissionBinding = "config/admission/finalizer-at-creation/binding.yaml"
 
 // eitherWay are the tests that run with the policy that puts the finalizer on at creation, and without it. Each looks after a
 // namespace of its own, so that all of them run beside each other.
@@ -49,9 +49,9 @@ func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	t.Run("with the admission policy", test)
 	t.Run("without the admission policy", func(t *testing.T) {
-		kubectl(t, "", "delete", "-f", gen.Root()+"/"+admissionPolicy)
+		kubectl(t, "", "delete", "-f", gen.Root()+"/"+admissionBinding)
 		t.Cleanup(func() {
-			kubectl(t, "", "apply", "-f", gen.Root()+"/"+admissionPolicy)
+			kubectl(t, "", "apply", "-f", gen.Root()+"/"+admissionBinding)
 			awaitAdmission(t, true)
 		})
 		awaitAdmission(t, false)

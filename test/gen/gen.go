@@ -189,3 +189,18 @@ func Root() string {
 	_, file, _, _ := goruntime.Caller(0) //nolint:dogsled // The file is all that is wanted.
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
+
+// ExpiredStatus is what the manager writes of an Omise session that it has expired.
+func ExpiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
+	status := v1alpha1.PaymentSessionStatus{
+		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
+		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
+	}
+	// To the letter what the manager says: it would write again what differs.
+	for kind, message := range map[string]string{v1alpha1.ConditionReady: "The provider shows the session as expired.", v1alpha1.ConditionExpired: ""} {
+		status.Conditions = append(status.Conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now, Message: message,
+		})
+	}
+	return status
+}

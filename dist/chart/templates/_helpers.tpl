@@ -1,0 +1,34 @@
+{{- define "image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- /* "true" where the API server is to put the finalizer on when a session is created. */ -}}
+{{- define "finalizerAtCreation" -}}
+{{- $can := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+{{- $wanted := .Values.admission.finalizerAtCreation -}}
+{{- if or (eq $wanted "always") (and (eq $wanted "auto") $can) }}true{{ end }}
+{{- end }}
+
+{{- /* A shard's selector, as --watch-label-selector takes it. */ -}}
+{{- define "selector" -}}
+{{- $parts := list -}}
+{{- range $key, $value := .matchLabels }}{{ $parts = append $parts (printf "%s=%s" $key $value) }}{{ end -}}
+{{- range .matchExpressions -}}
+{{- if eq .operator "Exists" }}{{ $parts = append $parts .key }}{{ end -}}
+{{- if eq .operator "DoesNotExist" }}{{ $parts = append $parts (printf "!%s" .key) }}{{ end -}}
+{{- if eq .operator "In" }}{{ $parts = append $parts (printf "%s in (%s)" .key (join "," .values)) }}{{ end -}}
+{{- if eq .operator "NotIn" }}{{ $parts = append $parts (printf "%s notin (%s)" .key (join "," .values)) }}{{ end -}}
+{{- end -}}
+{{ join "," $parts }}
+{{- end }}
+
+{{- /* The name of a shard's objects, and the label by which its pods are known. */ -}}
+{{- define "shardName" -}}
+payment-session-operator{{ with .name }}-{{ . }}{{ end }}
+{{- end }}
+{{- define "shardLabels" -}}
+app.kubernetes.io/name: payment-session-operator
+{{- with .name }}
+app.kubernetes.io/instance: {{ . }}
+{{- end }}
+{{- end }}
