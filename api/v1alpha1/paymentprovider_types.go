@@ -11,11 +11,13 @@ import (
 const (
 	// KindPaymentProvider is the kind of a provider in a namespace.
 	KindPaymentProvider = "PaymentProvider"
-	// KindClusterPaymentProvider is the kind of a provider for several namespaces.
+	// KindClusterPaymentProvider is the kind of a provider for several
+	// namespaces.
 	KindClusterPaymentProvider = "ClusterPaymentProvider"
 )
 
-// InUseFinalizer holds a provider and its Secret while sessions still need them.
+// InUseFinalizer holds a provider and its Secret while sessions still need
+// them.
 const InUseFinalizer = "payments.payops.dev/in-use"
 
 // SecretReference names a Secret.
@@ -29,8 +31,8 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
-// RateLimit bounds the calls to an account. The defaults, 10 a second with bursts of 20, are below what the providers
-// are known to bear.
+// RateLimit bounds the calls to an account. The defaults, 10 a second with
+// bursts of 20, are below what the providers are known to bear.
 type RateLimit struct {
 	// requests is how many calls may be made in the time that per says.
 	//
@@ -59,10 +61,11 @@ type RateLimit struct {
 	Burst int32 `json:"burst,omitempty"`
 }
 
-// PaymentProviderSpec is an account at a payment provider and how gently to use it.
+// PaymentProviderSpec is an account at a payment provider and how gently to
+// use it.
 type PaymentProviderSpec struct {
-	// className names the PaymentProviderClass that says how to talk to the provider: circle, helio, omise and txn are
-	// shipped.
+	// className names the PaymentProviderClass that says how to talk to the
+	// provider: circle, helio, omise and txn are shipped.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -70,15 +73,18 @@ type PaymentProviderSpec struct {
 	// +required
 	ClassName string `json:"className"`
 
-	// environment is one of the class's environments, such as production or sandbox. Left out, the class's default.
+	// environment is one of the class's environments, such as production or
+	// sandbox. Left out, the class's default.
 	//
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +optional
 	Environment string `json:"environment,omitempty"`
 
-	// endpoint replaces the environment's base URL: https, a host, an optional port and path, nothing more. Plain http,
-	// and hosts that resolve to loopback or private addresses, need the operator's flag --allow-private-endpoints.
+	// endpoint replaces the environment's base URL: https, a host, an optional
+	// port and path, nothing more. Plain http, and hosts that resolve to
+	// loopback or private addresses, need the operator's flag
+	// --allow-private-endpoints.
 	//
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$`
@@ -86,14 +92,17 @@ type PaymentProviderSpec struct {
 	// +optional
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// credentialsSecretRef names the Secret with the account's credentials; the class says which keys it must hold. It
-	// lies in the provider's namespace, or for a ClusterPaymentProvider in the operator's. White space around a value is
-	// trimmed. Change a credential in place: the operator notices within a minute.
+	// credentialsSecretRef names the Secret with the account's credentials; the
+	// class says which keys it must hold. It lies in the provider's namespace,
+	// or for a ClusterPaymentProvider in the operator's. White space around a
+	// value is trimmed. Change a credential in place: the operator notices
+	// within a minute.
 	//
 	// +required
 	CredentialsSecretRef SecretReference `json:"credentialsSecretRef"`
 
-	// rateLimit bounds the calls to the account, by default to 10 a second with bursts of 20.
+	// rateLimit bounds the calls to the account, by default to 10 a second with
+	// bursts of 20.
 	//
 	// +kubebuilder:default={}
 	// +optional
@@ -117,7 +126,8 @@ type PaymentProviderSpec struct {
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// pollInterval is how often an active session is read again; 0s never. The providers ask not to be polled needlessly.
+	// pollInterval is how often an active session is read again; 0s never. The
+	// providers ask not to be polled needlessly.
 	//
 	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:Type=string
@@ -130,13 +140,15 @@ type PaymentProviderSpec struct {
 
 // PaymentProviderStatus is what is known of an account.
 type PaymentProviderStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 until the first one does.
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 until the first one does.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// heldSecrets are the Secrets that bear the finalizer payments.payops.dev/in-use because of this provider: the one that
-	// the spec names, and for a moment the one that it named before.
+	// heldSecrets are the Secrets that bear the finalizer
+	// payments.payops.dev/in-use because of this provider: the one that the spec
+	// names, and for a moment the one that it named before.
 	//
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
@@ -144,15 +156,16 @@ type PaymentProviderStatus struct {
 	// +optional
 	HeldSecrets []string `json:"heldSecrets,omitempty"`
 
-	// outageSince is when the provider ceased to answer: of ten or more calls in half a minute, four of five were in vain. The
-	// operator then holds the account's calls back but for one that tries, after 5s, 10s, 20s and so on up to each 30s. Absent
-	// while the provider answers.
+	// outageSince is when the provider ceased to answer: of ten or more calls in
+	// half a minute, four of five were in vain. The operator then holds the
+	// account's calls back but for one that tries, after 5s, 10s, 20s and so on
+	// up to each 30s. Absent while the provider answers.
 	//
 	// +optional
 	OutageSince *metav1.Time `json:"outageSince,omitempty"`
 
-	// conditions of the provider. Ready is True when calls can be made with it. Reconciling and Stalled are there only
-	// while they are True.
+	// conditions of the provider. Ready is True when calls can be made with it.
+	// Reconciling and Stalled are there only while they are True.
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -161,7 +174,8 @@ type PaymentProviderStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PaymentProvider is an account at a payment provider, for the sessions of its own namespace.
+// PaymentProvider is an account at a payment provider, for the sessions of
+// its own namespace.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -187,7 +201,8 @@ type PaymentProvider struct {
 	// +required
 	Spec PaymentProviderSpec `json:"spec"`
 
-	// status is what is known of the account. It is written by the operator alone.
+	// status is what is known of the account. It is written by the operator
+	// alone.
 	//
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
@@ -235,10 +250,12 @@ type NamespaceSelectorRequirement struct {
 	Values []LabelValue `json:"values,omitempty"`
 }
 
-// NamespaceSelector selects namespaces by their labels, as a metav1.LabelSelector does; what it cannot mean, the API
-// server refuses. An empty one selects every namespace.
+// NamespaceSelector selects namespaces by their labels, as a
+// metav1.LabelSelector does; what it cannot mean, the API server refuses. An
+// empty one selects every namespace.
 type NamespaceSelector struct {
-	// matchLabels must all be on the namespace. Every namespace bears kubernetes.io/metadata.name with its own name.
+	// matchLabels must all be on the namespace. Every namespace bears
+	// kubernetes.io/metadata.name with its own name.
 	//
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="every key of matchLabels must be a label key, such as team or example.com/team"
@@ -273,14 +290,16 @@ func (s *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
 type ClusterPaymentProviderSpec struct {
 	PaymentProviderSpec `json:",inline"`
 
-	// allowedNamespaces selects the namespaces whose sessions may use this provider. Left out, none may; {} allows all.
+	// allowedNamespaces selects the namespaces whose sessions may use this
+	// provider. Left out, none may; {} allows all.
 	//
 	// +optional
 	AllowedNamespaces *NamespaceSelector `json:"allowedNamespaces,omitempty"`
 }
 
-// ClusterPaymentProvider is an account at a payment provider for the sessions of every namespace that it allows. Its
-// credentials stay in the operator's namespace.
+// ClusterPaymentProvider is an account at a payment provider for the
+// sessions of every namespace that it allows. Its credentials stay in the
+// operator's namespace.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -306,7 +325,8 @@ type ClusterPaymentProvider struct {
 	// +required
 	Spec ClusterPaymentProviderSpec `json:"spec"`
 
-	// status is what is known of the account. It is written by the operator alone.
+	// status is what is known of the account. It is written by the operator
+	// alone.
 	//
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
@@ -322,7 +342,8 @@ type ClusterPaymentProviderList struct {
 	Items           []ClusterPaymentProvider `json:"items"`
 }
 
-// GenericProvider is what the two kinds of provider share, for code that serves both.
+// GenericProvider is what the two kinds of provider share, for code that
+// serves both.
 //
 // +kubebuilder:object:generate=false
 type GenericProvider interface {
@@ -333,7 +354,8 @@ type GenericProvider interface {
 	ProviderSpec() *PaymentProviderSpec
 	// ProviderStatus is the status, to be read and written.
 	ProviderStatus() *PaymentProviderStatus
-	// ProviderKind is the kind, also where the object's own TypeMeta is empty, as it is on objects read from a cache.
+	// ProviderKind is the kind, also where the object's own TypeMeta is empty,
+	// as it is on objects read from a cache.
 	ProviderKind() string
 }
 

@@ -9,7 +9,8 @@ package v1alpha1
 type Operation string
 
 const (
-	// OperationExpire makes the provider expire the session. Repeating it is harmless.
+	// OperationExpire makes the provider expire the session. Repeating it is
+	// harmless.
 	OperationExpire Operation = "expire"
 	// OperationObserve reads the session and changes nothing.
 	OperationObserve Operation = "observe"
@@ -21,36 +22,45 @@ const (
 type Outcome string
 
 const (
-	// OutcomeAccepted is a call that did what was asked. What it proves is said by the state of its reply.
+	// OutcomeAccepted is a call that did what was asked. What it proves is said
+	// by the state of its reply.
 	OutcomeAccepted Outcome = "Accepted"
-	// OutcomeRefused is a call that the provider understood and would not do: read the session and decide from its state.
+	// OutcomeRefused is a call that the provider understood and would not do:
+	// read the session and decide from its state.
 	OutcomeRefused Outcome = "Refused"
-	// OutcomeUnsupported is a session that can never be expired by a call, such as a charge of the wrong payment method.
+	// OutcomeUnsupported is a session that can never be expired by a call, such
+	// as a charge of the wrong payment method.
 	OutcomeUnsupported Outcome = "Unsupported"
 	// OutcomeNotFound is a session that the provider does not know.
 	OutcomeNotFound Outcome = "NotFound"
-	// OutcomeCredentialsRejected is credentials that the provider does not accept.
+	// OutcomeCredentialsRejected is credentials that the provider does not
+	// accept.
 	OutcomeCredentialsRejected Outcome = "CredentialsRejected"
-	// OutcomeNotAllowed is credentials that the provider accepts but not for this session.
+	// OutcomeNotAllowed is credentials that the provider accepts but not for
+	// this session.
 	OutcomeNotAllowed Outcome = "NotAllowed"
 	// OutcomeThrottled is one call too many.
 	OutcomeThrottled Outcome = "Throttled"
-	// OutcomeUnavailable is a provider that is down, or a call of which nobody knows whether it had an effect.
+	// OutcomeUnavailable is a provider that is down, or a call of which nobody
+	// knows whether it had an effect.
 	OutcomeUnavailable Outcome = "Unavailable"
-	// OutcomeUnexpectedResponse is a reply that neither the engine nor the class understands.
+	// OutcomeUnexpectedResponse is a reply that neither the engine nor the class
+	// understands.
 	OutcomeUnexpectedResponse Outcome = "UnexpectedResponse"
 )
 
 // OutcomeRule gives a reply its meaning where HTTP's own is not enough.
 type OutcomeRule struct {
-	// when is a CEL condition over code (int), headers (map of lower-case names to values), body (the decoded JSON, null
-	// where there is none) and now (timestamp). An expression that fails on a reply, because a field is missing, does
-	// not match.
+	// when is a CEL condition over code (int), headers (map of lower-case names
+	// to values), body (the decoded JSON, null where there is none) and now
+	// (timestamp). An expression that fails on a reply, because a field is
+	// missing, does not match.
 	//
 	// +required
 	When Expression `json:"when"`
 
-	// operation limits the rule to replies to expire or to observe. Left out, it holds for both.
+	// operation limits the rule to replies to expire or to observe. Left out, it
+	// holds for both.
 	//
 	// +optional
 	Operation Operation `json:"operation,omitempty"`
@@ -60,17 +70,19 @@ type OutcomeRule struct {
 	// +required
 	Outcome Outcome `json:"outcome"`
 
-	// status is the word for the session's state that such a reply proves, where the reply itself holds none. It must be
-	// one of state.words.
+	// status is the word for the session's state that such a reply proves, where
+	// the reply itself holds none. It must be one of state.words.
 	//
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Status string `json:"status,omitempty"`
 }
 
-// StateOverride gives a reply another state than its status word alone would.
+// StateOverride gives a reply another state than its status word alone
+// would.
 type StateOverride struct {
-	// when is a CEL condition over status (the provider's word), code, headers, body and now.
+	// when is a CEL condition over status (the provider's word), code, headers,
+	// body and now.
 	//
 	// +required
 	When Expression `json:"when"`
@@ -82,20 +94,23 @@ type StateOverride struct {
 	State SessionState `json:"state"`
 }
 
-// StateWord is a word for a state in the provider's vocabulary and what it means in ours.
+// StateWord is a word for a state in the provider's vocabulary and what it
+// means in ours.
 //
 // +kubebuilder:validation:Enum=active;processing;expired;completed;failed
 type StateWord string
 
 // StateMapping is how a session's state is read from a reply.
 type StateMapping struct {
-	// status is a CEL expression over code, headers, body and now that gives the provider's own status word, or "" where
-	// the reply proves nothing. An expression that fails on a reply gives "".
+	// status is a CEL expression over code, headers, body and now that gives the
+	// provider's own status word, or "" where the reply proves nothing. An
+	// expression that fails on a reply gives "".
 	//
 	// +required
 	Status Expression `json:"status"`
 
-	// words maps the provider's status words to states. A word that is not here is an unexpected response.
+	// words maps the provider's status words to states. A word that is not here
+	// is an unexpected response.
 	//
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64

@@ -7,23 +7,26 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Expression is a CEL expression. What it may use depends on the field that holds it.
+// Expression is a CEL expression. What it may use depends on the field that
+// holds it.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=4096
 type Expression string
 
-// SessionIDFormat is what the provider calls a session's id and how one looks.
+// SessionIDFormat is what the provider calls a session's id and how one
+// looks.
 type SessionIDFormat struct {
-	// name of the id in the provider's words, for messages: payment intent id, charge token.
+	// name of the id in the provider's words, for messages: payment intent id,
+	// charge token.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	Name string `json:"name"`
 
-	// pattern that the whole id must match, as an RE2 expression. It is checked before every call, and what fails it is
-	// never sent.
+	// pattern that the whole id must match, as an RE2 expression. It is checked
+	// before every call, and what fails it is never sent.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
@@ -48,7 +51,8 @@ type Environment struct {
 	// +required
 	BaseURL string `json:"baseURL"`
 
-	// default marks the environment of providers that name none. At most one has it.
+	// default marks the environment of providers that name none. At most one has
+	// it.
 	//
 	// +optional
 	Default bool `json:"default,omitempty"`
@@ -80,7 +84,8 @@ type BasicAuthentication struct {
 	// +required
 	Username string `json:"username"`
 
-	// password is the credential that is sent as the password. Left out, the password is empty.
+	// password is the credential that is sent as the password. Left out, the
+	// password is empty.
 	//
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
@@ -115,7 +120,8 @@ type NamedAuthentication struct {
 	Credential string `json:"credential"`
 }
 
-// Authentication is one way in which a call proves who makes it. A class may combine several.
+// Authentication is one way in which a call proves who makes it. A class may
+// combine several.
 //
 // +kubebuilder:validation:ExactlyOneOf=basic;bearer;header;queryParameter
 type Authentication struct {
@@ -166,7 +172,8 @@ type Call struct {
 	// +required
 	Method string `json:"method"`
 
-	// path of the request below the base URL. {id} stands for the session's id and must be there once.
+	// path of the request below the base URL. {id} stands for the session's id
+	// and must be there once.
 	//
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:Pattern=`^(/([A-Za-z0-9._~!-]+|\{id\}[A-Za-z0-9._~!-]*))+$`
@@ -174,7 +181,8 @@ type Call struct {
 	// +required
 	Path string `json:"path"`
 
-	// body of the request. Content-Type is application/json unless headers says otherwise.
+	// body of the request. Content-Type is application/json unless headers says
+	// otherwise.
 	//
 	// +kubebuilder:validation:MaxLength=4096
 	// +optional
@@ -198,7 +206,8 @@ type PaymentProviderClassSpec struct {
 	// +required
 	SessionID SessionIDFormat `json:"sessionID"`
 
-	// environments where the provider's API is served. A provider may always give an endpoint of its own.
+	// environments where the provider's API is served. A provider may always
+	// give an endpoint of its own.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -239,15 +248,18 @@ type PaymentProviderClassSpec struct {
 	// +required
 	Observe Call `json:"observe"`
 
-	// errorShape is a CEL condition over code, headers, body and now that recognizes this provider's own error reply. A
-	// 404 counts as NotFound in that shape only: any other comes from a proxy or a wrong endpoint.
+	// errorShape is a CEL condition over code, headers, body and now that
+	// recognizes this provider's own error reply. A 404 counts as NotFound in
+	// that shape only: any other comes from a proxy or a wrong endpoint.
 	//
 	// +required
 	ErrorShape Expression `json:"errorShape"`
 
-	// outcomes are looked at in their order, first match wins, before the engine's own reading of the HTTP status: 2xx
-	// Accepted, 401 CredentialsRejected, 403 NotAllowed, 404 NotFound (in errorShape), 408 and 5xx Unavailable, 429
-	// Throttled, every other 4xx Refused, anything else UnexpectedResponse.
+	// outcomes are looked at in their order, first match wins, before the
+	// engine's own reading of the HTTP status: 2xx Accepted, 401
+	// CredentialsRejected, 403 NotAllowed, 404 NotFound (in errorShape), 408 and
+	// 5xx Unavailable, 429 Throttled, every other 4xx Refused, anything else
+	// UnexpectedResponse.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -259,19 +271,22 @@ type PaymentProviderClassSpec struct {
 	// +required
 	State StateMapping `json:"state"`
 
-	// expiredAt is a CEL expression over status, code, headers, body and now that gives the time at which the session
-	// expired, as a timestamp or an RFC 3339 string. It is looked at only where the state is expired.
+	// expiredAt is a CEL expression over status, code, headers, body and now
+	// that gives the time at which the session expired, as a timestamp or an RFC
+	// 3339 string. It is looked at only where the state is expired.
 	//
 	// +optional
 	ExpiredAt Expression `json:"expiredAt,omitempty"`
 
-	// requestID is a CEL expression over code, headers, body and now that gives the provider's id of the call.
+	// requestID is a CEL expression over code, headers, body and now that gives
+	// the provider's id of the call.
 	//
 	// +optional
 	RequestID Expression `json:"requestID,omitempty"`
 
-	// message is a CEL expression over code, headers, body and now that gives the provider's own words on a call that
-	// failed. A short, cleaned excerpt of them is shown in conditions.
+	// message is a CEL expression over code, headers, body and now that gives
+	// the provider's own words on a call that failed. A short, cleaned excerpt
+	// of them is shown in conditions.
 	//
 	// +optional
 	Message Expression `json:"message,omitempty"`
@@ -279,12 +294,14 @@ type PaymentProviderClassSpec struct {
 
 // PaymentProviderClassStatus is what is known of a class.
 type PaymentProviderClassStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 until the first one does.
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 until the first one does.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the class. Ready is True when its expressions compile. Stalled is there only while it is True.
+	// conditions of the class. Ready is True when its expressions compile.
+	// Stalled is there only while it is True.
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -293,8 +310,9 @@ type PaymentProviderClassStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PaymentProviderClass is how to talk to one provider's API: a page of YAML, as a StorageClass is to its driver. Four are
-// shipped; docs/writing-a-class.md tells how to add another.
+// PaymentProviderClass is how to talk to one provider's API: a page of YAML,
+// as a StorageClass is to its driver. Four are shipped;
+// docs/writing-a-class.md tells how to add another.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -7,11 +7,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ReconcileAtAnnotation asks for one fresh look at the provider, now: give it a value that it did not have before, by
-// custom the current time. The last value handled stands in status.lastHandledReconcileAt.
+// ReconcileAtAnnotation asks for one fresh look at the provider, now: give
+// it a value that it did not have before, by custom the current time. The
+// last value handled stands in status.lastHandledReconcileAt.
 const ReconcileAtAnnotation = "payments.payops.dev/reconcile-at"
 
-// ExpireFinalizer holds a session that is being deleted until it can no longer be paid.
+// ExpireFinalizer holds a session that is being deleted until it can no
+// longer be paid.
 const ExpireFinalizer = "payments.payops.dev/expire-upstream"
 
 // DesiredState is what a session should be at its provider.
@@ -20,31 +22,37 @@ const ExpireFinalizer = "payments.payops.dev/expire-upstream"
 type DesiredState string
 
 const (
-	// DesiredStateActive leaves the session alone and reports what the provider says of it.
+	// DesiredStateActive leaves the session alone and reports what the provider
+	// says of it.
 	DesiredStateActive DesiredState = "active"
 	// DesiredStateExpired makes the provider expire the session.
 	DesiredStateExpired DesiredState = "expired"
 )
 
-// DeletionPolicy is what happens to the provider's session when its object is deleted.
+// DeletionPolicy is what happens to the provider's session when its object
+// is deleted.
 //
 // +kubebuilder:validation:Enum=Expire;Retain
 type DeletionPolicy string
 
 const (
-	// DeletionPolicyExpire expires the session at the provider before the object is gone.
+	// DeletionPolicyExpire expires the session at the provider before the object
+	// is gone.
 	DeletionPolicyExpire DeletionPolicy = "Expire"
-	// DeletionPolicyRetain lets the object go and leaves the session at the provider as it is.
+	// DeletionPolicyRetain lets the object go and leaves the session at the
+	// provider as it is.
 	DeletionPolicyRetain DeletionPolicy = "Retain"
 )
 
-// SessionState is the state of a session, in one vocabulary for all providers.
+// SessionState is the state of a session, in one vocabulary for all
+// providers.
 //
 // +kubebuilder:validation:Enum="";active;processing;expired;completed;failed
 type SessionState string
 
 const (
-	// SessionStateUnknown stands until the provider has said something that its class understands.
+	// SessionStateUnknown stands until the provider has said something that its
+	// class understands.
 	SessionStateUnknown SessionState = ""
 	// SessionStateActive can be paid.
 	SessionStateActive SessionState = "active"
@@ -65,8 +73,8 @@ func (s SessionState) Closed() bool {
 
 // ProviderReference names the account that a session lives in.
 type ProviderReference struct {
-	// kind is PaymentProvider, in the session's own namespace, or ClusterPaymentProvider, which must allow the
-	// session's namespace.
+	// kind is PaymentProvider, in the session's own namespace, or
+	// ClusterPaymentProvider, which must allow the session's namespace.
 	//
 	// +kubebuilder:validation:Enum=PaymentProvider;ClusterPaymentProvider
 	// +kubebuilder:default=PaymentProvider
@@ -82,18 +90,21 @@ type ProviderReference struct {
 	Name string `json:"name"`
 }
 
-// PaymentSessionSpec is what should be true of one payable thing at a payment provider.
+// PaymentSessionSpec is what should be true of one payable thing at a
+// payment provider.
 type PaymentSessionSpec struct {
-	// providerRef names the account that the session lives in. It cannot be changed: a session does not move between
-	// accounts.
+	// providerRef names the account that the session lives in. It cannot be
+	// changed: a session does not move between accounts.
 	//
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="providerRef cannot be changed: a session does not move between accounts. Create another PaymentSession with the new providerRef, and delete this one with deletionPolicy: Retain if the session must stay as it is."
 	// +required
 	ProviderRef ProviderReference `json:"providerRef"`
 
-	// sessionID is the provider's own id of the session: a Circle payment intent's id, a Helio charge token, an Omise
-	// charge id, a Txn payment link id. It cannot be changed. The provider's class may narrow the pattern; a session that
-	// fails the class's pattern is Stalled with reason InvalidSessionID and is never sent.
+	// sessionID is the provider's own id of the session: a Circle payment
+	// intent's id, a Helio charge token, an Omise charge id, a Txn payment link
+	// id. It cannot be changed. The provider's class may narrow the pattern; a
+	// session that fails the class's pattern is Stalled with reason
+	// InvalidSessionID and is never sent.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
@@ -102,16 +113,18 @@ type PaymentSessionSpec struct {
 	// +required
 	SessionID string `json:"sessionID"`
 
-	// desiredState is active (the default: the session is left alone and reported on) or expired (the provider is made
-	// to expire it). From expired there is no way back, as there is none at the provider.
+	// desiredState is active (the default: the session is left alone and
+	// reported on) or expired (the provider is made to expire it). From expired
+	// there is no way back, as there is none at the provider.
 	//
 	// +kubebuilder:default=active
 	// +kubebuilder:validation:XValidation:rule="oldSelf != 'expired' || self == 'expired'",message="desiredState cannot leave expired, and cannot be removed once it is expired: an expired session does not come back. Create a new session at the provider and a new PaymentSession for it."
 	// +optional
 	DesiredState DesiredState `json:"desiredState,omitempty"`
 
-	// expireAt is a time from which on the session is treated as if desiredState were expired. It may be moved until it
-	// has come. Between 2020 and 2100, in RFC 3339 with a time zone, for example 2026-12-01T00:00:00Z.
+	// expireAt is a time from which on the session is treated as if desiredState
+	// were expired. It may be moved until it has come. Between 2020 and 2100, in
+	// RFC 3339 with a time zone, for example 2026-12-01T00:00:00Z.
 	//
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -121,15 +134,17 @@ type PaymentSessionSpec struct {
 	// +optional
 	ExpireAt *metav1.Time `json:"expireAt,omitempty"`
 
-	// deletionPolicy is Expire (the default: the session is expired at the provider before this object is gone) or Retain
-	// (the object goes and the session stays as it is). It may be changed while the object is being deleted.
+	// deletionPolicy is Expire (the default: the session is expired at the
+	// provider before this object is gone) or Retain (the object goes and the
+	// session stays as it is). It may be changed while the object is being
+	// deleted.
 	//
 	// +kubebuilder:default=Expire
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// ttlAfterClosed deletes this object that long after the session was closed, a duration such as 24h. Left out, the
-	// object stays.
+	// ttlAfterClosed deletes this object that long after the session was closed,
+	// a duration such as 24h. Left out, the object stays.
 	//
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
@@ -138,7 +153,8 @@ type PaymentSessionSpec struct {
 	// +optional
 	TTLAfterClosed *metav1.Duration `json:"ttlAfterClosed,omitempty"`
 
-	// suspend stops every call to the provider for this session, those of a deletion included, until it is false again.
+	// suspend stops every call to the provider for this session, those of a
+	// deletion included, until it is false again.
 	//
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -146,7 +162,8 @@ type PaymentSessionSpec struct {
 
 // UpstreamStatus is what the provider said of the session, in its own words.
 type UpstreamStatus struct {
-	// status is the provider's own word for the session's state, or its class's word where the provider has none.
+	// status is the provider's own word for the session's state, or its class's
+	// word where the provider has none.
 	//
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
@@ -157,7 +174,8 @@ type UpstreamStatus struct {
 	// +optional
 	ExpiredAt *metav1.Time `json:"expiredAt,omitempty"`
 
-	// requestID is the provider's id of the call that settled the state, for a talk with its support.
+	// requestID is the provider's id of the call that settled the state, for a
+	// talk with its support.
 	//
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
@@ -166,13 +184,15 @@ type UpstreamStatus struct {
 
 // PaymentSessionStatus is what is known of the session.
 type PaymentSessionStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks of; -1 until the first one does.
+	// observedGeneration is the generation of the spec that this status speaks
+	// of; -1 until the first one does.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// state is active, processing (a payment is in flight), expired, completed (paid, or used) or failed (cannot be paid
-	// any more); empty until it is known. It is what the provider last said, never what was asked of it.
+	// state is active, processing (a payment is in flight), expired, completed
+	// (paid, or used) or failed (cannot be paid any more); empty until it is
+	// known. It is what the provider last said, never what was asked of it.
 	//
 	// +optional
 	State SessionState `json:"state,omitempty"`
@@ -182,26 +202,30 @@ type PaymentSessionStatus struct {
 	// +optional
 	Upstream *UpstreamStatus `json:"upstream,omitempty"`
 
-	// closedAt is when the operator first knew that the session can no longer be paid.
+	// closedAt is when the operator first knew that the session can no longer be
+	// paid.
 	//
 	// +optional
 	ClosedAt *metav1.Time `json:"closedAt,omitempty"`
 
-	// expiryStartedAt is when expireAt made the operator begin to expire the session. Moving expireAt afterwards changes
-	// nothing.
+	// expiryStartedAt is when expireAt made the operator begin to expire the
+	// session. Moving expireAt afterwards changes nothing.
 	//
 	// +optional
 	ExpiryStartedAt *metav1.Time `json:"expiryStartedAt,omitempty"`
 
-	// lastHandledReconcileAt is the last value handled of the annotation payments.payops.dev/reconcile-at.
+	// lastHandledReconcileAt is the last value handled of the annotation
+	// payments.payops.dev/reconcile-at.
 	//
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
 
-	// conditions of the session. Ready is True when the session is as the spec wants it. Expired is True when the provider
-	// has shown that it is expired. Reconciling and Stalled are there only while they are True: the first while the
-	// operator is at work or retries, the second when a person must act.
+	// conditions of the session. Ready is True when the session is as the spec
+	// wants it. Expired is True when the provider has shown that it is expired.
+	// Reconciling and Stalled are there only while they are True: the first
+	// while the operator is at work or retries, the second when a person must
+	// act.
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -210,8 +234,10 @@ type PaymentSessionStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PaymentSession names one payable thing at a payment provider: a Circle payment intent, a Helio charge, an Omise charge,
-// a Txn payment link. With desiredState: expired the provider is made to expire it; deleting the object expires it first.
+// PaymentSession names one payable thing at a payment provider: a Circle
+// payment intent, a Helio charge, an Omise charge, a Txn payment link. With
+// desiredState: expired the provider is made to expire it; deleting the
+// object expires it first.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -242,7 +268,8 @@ type PaymentSession struct {
 	// +required
 	Spec PaymentSessionSpec `json:"spec"`
 
-	// status is what is known of the session. It is written by the operator alone.
+	// status is what is known of the session. It is written by the operator
+	// alone.
 	//
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
