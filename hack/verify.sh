@@ -11,7 +11,7 @@ before=$(git status --porcelain)
 step "generate"
 make --no-print-directory generate
 step "format and tidy"
-gofmt -w api controllers hack/cluster hack/simulator internal main.go test
+gofmt -w api controllers hack internal main.go test
 for module in . hack/tools hack/controlplane; do
   go -C "$module" mod tidy
 done
@@ -20,9 +20,12 @@ for script in hack/*.sh hack/*/*.sh .ci/run; do
   bash -n "$script"
 done
 step "kustomizations render"
-for folder in config/install config/default config/samples hack/demo test/e2e/testdata/network-policy; do
+for folder in config/install config/default config/samples config/prometheus hack/demo test/e2e/testdata/* test/install/testdata/*; do
   go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
 done
+step "chart and alert rules"
+go tool -modfile=hack/tools/go.mod helm lint --strict dist/chart
+hack/rules.sh
 step "lint"
 make --no-print-directory lint
 step "clean tree"
