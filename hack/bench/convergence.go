@@ -28,10 +28,11 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 			}
 			if smaller != nil {
 				measured.each.beside(smaller.each)
+				measured.bareEach.beside(smaller.bareEach)
 				measured.processor.beside(smaller.processor)
 			}
 			smaller = measured
-			figures = append(figures, measured.ours, measured.bare, measured.each, measured.processor)
+			figures = append(figures, measured.ours, measured.bare, measured.each, measured.bareEach, measured.processor)
 		}
 	}
 	lab.upstreams.SetLatency(0)
@@ -40,13 +41,16 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 
 // turns are the figures of the manager and of the bare loop, which take turns so that both meet the same noise.
 type turns struct {
-	// ours and bare are the times for all sessions, each and processor the manager's for a thousand of them.
-	ours, bare, each, processor *Figure
+	// ours and bare are the times for all sessions, each and bareEach for a thousand of them; processor is the manager's.
+	ours, bare, each, bareEach, processor *Figure
 }
 
 func (l *lab) takeTurns(runs, count int, latency time.Duration) (*turns, error) {
 	what := fmt.Sprintf("%d sessions at %s", count, latency)
-	made := &turns{timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s: processor time of the manager for 1000", what)}
+	made := &turns{
+		timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s, bare loop: time for 1000", what),
+		timed("%s: processor time of the manager for 1000", what),
+	}
 	made.ours.Series, made.bare.Series = fmt.Sprintf("the operator, provider at %s", latency), fmt.Sprintf("bare loop, provider at %s", latency)
 	made.ours.Size, made.bare.Size = count, count
 	thousands := float64(count) / 1000
@@ -70,6 +74,7 @@ func (l *lab) takeTurns(runs, count int, latency time.Duration) (*turns, error) 
 			return nil, err
 		}
 		made.bare.add(took.Seconds())
+		made.bareEach.add(took.Seconds() / thousands)
 	}
 	made.ours.beside(made.bare)
 	return made, nil

@@ -185,7 +185,7 @@ metadata: {name: shared, namespace: %s%s}
 spec: {%s}
 `, namespace, metadata, spec), "apply", "--server-side", "--field-manager="+manager, "-f", "-")
 	}
-	owned := fmt.Sprintf("providerRef: {name: omise}, sessionID: %s", id)
+	owned := "providerRef: {name: omise}, sessionID: " + id
 	shared := gen.Session(namespace, "shared", "omise", id)
 	apply("shop", "", owned+", desiredState: active")
 	await.Reason(t, api, shared, v1alpha1.ReasonObserved)
