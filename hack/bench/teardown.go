@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,11 +19,12 @@ import (
 
 const tornDown = 1000
 
-// teardown measures how long a namespace with active sessions takes to go, from its deletion on. The namespace controller itself
-// looks again only every few seconds.
+// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a bare loop lets
+// them go. The namespace controller itself looks again only every few seconds.
 func teardown(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
-	figure := timed("teardown of a namespace with %d active sessions", tornDown)
+	ours := timed("teardown of a namespace with %d active sessions", tornDown)
+	bare := timed("teardown of a namespace with %d active sessions, bare loop", tornDown)
 	for range runs {
 		namespace, err := lab.shop(ctx, "omise")
 		if err != nil {
@@ -38,9 +40,24 @@ func teardown(lab *lab, runs int) ([]*Figure, error) {
 		if err := lab.tearDown(ctx, namespace); err != nil {
 			return nil, err
 		}
-		figure.add(time.Since(begin).Seconds())
+		ours.add(time.Since(begin).Seconds())
+
+		if namespace, err = lab.shop(ctx, "omise"); err != nil {
+			return nil, err
+		}
+		if err := lab.fill(ctx, namespace, "omise", tornDown, gen.Active, isBare); err != nil {
+			return nil, err
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- lab.bareTeardown(ctx, namespace, tornDown) }()
+		begin = time.Now()
+		if err := errors.Join(lab.tearDown(ctx, namespace), <-ended); err != nil {
+			return nil, err
+		}
+		bare.add(time.Since(begin).Seconds())
 	}
-	return []*Figure{figure}, nil
+	ours.beside(bare)
+	return []*Figure{ours, bare}, nil
 }
 
 // observed is a session whose state the provider has told.
