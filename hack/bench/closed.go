@@ -32,7 +32,7 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 		return nil, err
 	}
 	figures, made := []*Figure{empty}, 0
-	for _, count := range lab.closed {
+	for _, count := range lab.scale.closed {
 		if err := lab.fillClosed(ctx, namespace, count-made); err != nil {
 			return nil, err
 		}

@@ -18,10 +18,10 @@ import (
 // admission policy.
 func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
-	for _, latency := range []time.Duration{0, 100 * time.Millisecond} {
+	for _, latency := range lab.scale.latencies {
 		lab.upstreams.SetLatency(latency)
 		var smaller *turns
-		for _, count := range lab.sizes {
+		for _, count := range lab.scale.sizes {
 			measured, err := lab.takeTurns(runs, count, latency)
 			if err != nil {
 				return nil, err

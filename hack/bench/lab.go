@@ -47,14 +47,13 @@ type lab struct {
 	manager   *exec.Cmd
 	// kubeconfig is the administrator's, and log where the manager writes to.
 	kubeconfig, log string
-	// sizes are the numbers of sessions to converge, and closed those of closed sessions to start on.
-	sizes, closed []int
+	scale           scale
 	// last is how many sessions were made so far.
 	last int
 }
 
 // inLab sets a lab up, measures, and takes it down.
-func inLab(out string, sizes, closed []int, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
+func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
@@ -73,7 +72,7 @@ func inLab(out string, sizes, closed []int, measure func(*lab) ([]*Figure, error
 	server := httptest.NewServer(upstreams.Handler())
 	defer server.Close()
 	defer upstreams.Close()
-	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, sizes: sizes, closed: closed, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
+	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, scale: scale, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
 			return nil, err

@@ -5,7 +5,7 @@
 // shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
 // in the same run.
 //
-//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--closed N,N] [--out FOLDER]
+//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--closed N,N] [--latencies T,T] [--out FOLDER]
 //
 // It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number of sessions.
 package main
@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -81,6 +82,8 @@ var scenarios = []struct {
 func main() {
 	runs := flag.Int("runs", 5, "how often each figure is measured")
 	only := flag.String("only", "", "run the scenarios whose name matches")
+	latencies := latencies{0, 100 * time.Millisecond}
+	flag.Var(&latencies, "latencies", "how long the providers take, in the scenario convergence")
 	sizes := numbers{1000, 10000}
 	flag.Var(&sizes, "sizes", "how many sessions to converge")
 	closed := numbers{10000, 50000}
@@ -88,7 +91,7 @@ func main() {
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	if err := bench(*runs, *only, sizes, closed, *out); err != nil {
+	if err := bench(*runs, *only, *out, scale{sizes, closed, latencies}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -111,7 +114,32 @@ func (n *numbers) Set(text string) error {
 	return nil
 }
 
-func bench(runs int, only string, sizes, closed numbers, out string) error {
+// latencies are given as one argument, separated by commas.
+type latencies []time.Duration
+
+func (l *latencies) String() string { return fmt.Sprint(*l) }
+
+func (l *latencies) Set(text string) error {
+	*l = nil
+	for part := range strings.SplitSeq(text, ",") {
+		latency, err := time.ParseDuration(part)
+		if err != nil {
+			return err
+		}
+		*l = append(*l, latency)
+	}
+	return nil
+}
+
+// scale is how much is measured.
+type scale struct {
+	// sizes are the numbers of sessions to converge, and closed those of closed sessions to start on.
+	sizes, closed []int
+	// latencies are the provider's.
+	latencies []time.Duration
+}
+
+func bench(runs int, only, out string, scale scale) error {
 	wanted, err := regexp.Compile(only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
@@ -125,7 +153,7 @@ func bench(runs int, only string, sizes, closed numbers, out string) error {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "==>", scenario.name)
-		measured, err := inLab(out, sizes, closed, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
+		measured, err := inLab(out, scale, func(lab *lab) ([]*Figure, error) { return scenario.run(lab, runs) })
 		if err != nil {
 			return fmt.Errorf("%s: %w", scenario.name, err)
 		}
