@@ -16,8 +16,10 @@ import (
 	"log"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/labels"
@@ -172,13 +174,14 @@ func (o *options) cache() (cache.Options, error) {
 	if err != nil {
 		return cache.Options{}, fmt.Errorf("--watch-label-selector: %w", err)
 	}
-	var namespaces []string
-	for name := range strings.SplitSeq(o.watchNamespaces, ",") {
-		if name = strings.TrimSpace(name); name != "" {
-			namespaces = append(namespaces, name)
-		}
-	}
-	return controllers.CacheOptions(namespaces, selector), nil
+	return controllers.CacheOptions(o.namespaces(), selector), nil
+}
+
+// namespaces are those of --watch-namespaces, sorted, each once.
+func (o *options) namespaces() []string {
+	names := strings.FieldsFunc(o.watchNamespaces, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (o *options) metrics() metricsserver.Options {
@@ -191,10 +194,11 @@ func (o *options) metrics() metricsserver.Options {
 
 // lease is the name of the leader's lease: one for each shard.
 func (o *options) lease() string {
-	if o.watchNamespaces == "" && o.watchLabelSelector == "" {
+	namespaces := strings.Join(o.namespaces(), ",")
+	if namespaces == "" && o.watchLabelSelector == "" {
 		return leasePrefix
 	}
-	return leaseOf(o.watchNamespaces + "\x00" + o.watchLabelSelector)
+	return leaseOf(namespaces + "\x00" + o.watchLabelSelector)
 }
 
 func leaseOf(shard string) string {
@@ -217,10 +221,10 @@ func (o *options) writing(config *rest.Config) (namespaced, cluster *controllers
 	switch {
 	case o.watchLabelSelector == "":
 		return alone, cluster, nil
-	case o.watchNamespaces == "":
+	case len(o.namespaces()) == 0:
 		return cluster, cluster, nil
 	default:
-		namespaced, err = o.compete(config, leaseOf(o.watchNamespaces))
+		namespaced, err = o.compete(config, leaseOf(strings.Join(o.namespaces(), ",")))
 		return namespaced, cluster, err
 	}
 }

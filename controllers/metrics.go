@@ -15,6 +15,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/session"
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
@@ -135,7 +136,8 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 			state = "unknown"
 		}
 		sessions[[3]string{classes[providerOf(of)], string(of.Spec.DesiredState), state}]++
-		if !of.DeletionTimestamp.IsZero() {
+		// One that only others hold does not wait for us.
+		if !of.DeletionTimestamp.IsZero() && session.HasFinalizer(of) {
 			reason := readyReason(of.Status.Conditions)
 			blocked[reason]++
 			longest[reason] = max(longest[reason], c.now().Sub(of.DeletionTimestamp.Time))

@@ -58,13 +58,32 @@ payops_sessions{class="omise",desired="expired",state="unknown"} 1
 		t.Error(err)
 	}
 	w.clock.step(time.Hour)
+	if waited := w.counted(t, "payops_deletions_blocked_seconds", "Suspended"); waited < 3600 {
+		t.Errorf("the deletion waits for an hour, not for %v s", waited)
+	}
+}
+
+// flying is how many calls are in flight.
+func (w *world) flying(t *testing.T) float64 {
+	t.Helper()
+	return w.counted(t, "payops_account_calls", "in_flight")
+}
+
+// counted is what a manager counts where a label has a value; 0 where there is no such thing.
+func (w *world) counted(t *testing.T, name, value string) float64 {
+	t.Helper()
 	families, err := w.metrics.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, family := range families {
-		if family.GetName() == "payops_deletions_blocked_seconds" && family.GetMetric()[0].GetGauge().GetValue() < 3600 {
-			t.Errorf("the deletion waits for an hour, not for %s", family.GetMetric()[0])
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				if family.GetName() == name && label.GetValue() == value {
+					return metric.GetGauge().GetValue()
+				}
+			}
 		}
 	}
+	return 0
 }

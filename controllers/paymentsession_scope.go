@@ -20,6 +20,8 @@ type sessionScope struct {
 	request ctrl.Request
 	// session is the object as it was read. Only its status is changed, in tell.
 	session *v1alpha1.PaymentSession
+	// wasClosed is true where the session was known to be closed before this reconcile.
+	wasClosed bool
 	// memory is what the passes before this one left.
 	memory memory
 	// uninstalling is true where the definition of PaymentSessions is being deleted; set by guard, for deletions alone.

@@ -36,7 +36,7 @@ func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope
 		return false, nil
 	}
 	remembered.written = ""
-	scope.session, scope.memory = object, remembered
+	scope.session, scope.memory, scope.wasClosed = object, remembered, object.Status.State.Closed()
 	scope.memory.uid, scope.memory.provider = object.UID, providerOf(object)
 	return true, nil
 }
@@ -59,6 +59,10 @@ func (r *PaymentSessionReconciler) forget(name types.NamespacedName, remembered 
 // resolve finds the session's account, or what stands in the way of it.
 func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionScope) (bool, error) {
 	if session.AtRest(scope.session) {
+		// What another manager, or a look that nobody asks for any more, has left there must not answer the next look.
+		if known, _ := r.Directory.lookUp(scope.memory.provider); known.account != nil {
+			known.account.Forget(scope.session.UID)
+		}
 		return true, nil
 	}
 	key := scope.memory.provider
@@ -183,7 +187,7 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 
 // measure counts how long it took from the wish to the end, where the outcome has shown that.
 func (r *PaymentSessionReconciler) measure(scope *sessionScope) {
-	if scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
+	if !scope.wasClosed && scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
 		closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.WishedAt).Seconds())
 	}
 }

@@ -4,6 +4,7 @@
 package controllers_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -246,6 +247,30 @@ func TestReconcileAt(t *testing.T) {
 	}
 	if got := w.calls(session); !slices.Equal(got, []string{expire, observe}) {
 		t.Errorf("calls %q, want one look", got)
+	}
+}
+
+// TestALookThatNobodyWantsAnyMore takes the annotation away while the read is under way. Its outcome is not the next look's.
+func TestALookThatNobodyWantsAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "omise")
+	session := w.session(t, "omise", simulator.Open)
+	closed := await.Until(t, w, session, "it is closed and let go of", func(s *v1alpha1.PaymentSession) bool {
+		return s.Status.State.Closed() && len(s.Finalizers) == 0
+	})
+	w.upstreams.SetLatency(2 * time.Second)
+	w.poke(t, session, "first")
+	awaitTrue(t, "the read is under way", func() bool { return w.flying(t) == 1 })
+	w.change(t, session, fmt.Sprintf(`{"metadata":{"annotations":{%q:null}}}`, v1alpha1.ReconcileAtAnnotation))
+	awaitTrue(t, "the read has come back", func() bool { return w.flying(t) == 0 })
+	w.upstreams.SetLatency(0)
+	w.upstreams.SetState("omise", session.Spec.SessionID, simulator.Paid)
+	w.poke(t, session, "second")
+	looked := await.Until(t, w, session, "the second look was handled", func(s *v1alpha1.PaymentSession) bool {
+		return s.Status.LastHandledReconcileAt == "second"
+	})
+	if looked.Status.State != v1alpha1.SessionStateCompleted || !looked.Status.ClosedAt.Equal(closed.Status.ClosedAt) {
+		t.Errorf("the look says %q since %s, want what the provider says now", looked.Status.State, looked.Status.ClosedAt)
 	}
 }
 

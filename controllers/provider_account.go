@@ -69,6 +69,10 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 		}
 		before := *known
 		known.allowed, known.class = allowed(provider), provider.ProviderSpec().ClassName
+		if obstacle != nil && obstacle.reason == v1alpha1.ReasonClassNotFound {
+			// The class is a label of metrics: a name that anybody can make up is none.
+			known.class = ""
+		}
 		known.pollInterval = duration(provider.ProviderSpec().PollInterval, 10*time.Minute)
 		if obstacle != nil {
 			r.obstruct(known, provider, obstacle)

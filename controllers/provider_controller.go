@@ -125,7 +125,11 @@ func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.Generic
 	}
 	status := provider.ProviderStatus()
 	conditions{&status.Conditions, provider.GetGeneration(), r.Now()}.summarize(says)
-	status.ObservedGeneration, status.OutageSince = provider.GetGeneration(), outageSince
+	status.ObservedGeneration = provider.GetGeneration()
+	// Each manager has its own time of the same outage; the first one stays.
+	if outageSince == nil || status.OutageSince == nil {
+		status.OutageSince = outageSince
+	}
 	if !r.Writing.Held() || equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
 		return nil
 	}

@@ -96,7 +96,9 @@ func each(pattern string, do func(path string, text []byte) error) error {
 
 // template makes a chart's template of a manifest: what looks like a template there is none here.
 func template(path, text, condition string) string {
-	text = strings.NewReplacer("{{", "{{ `{{` }}", "}}", "{{ `}}` }}", namespace, "{{ .Release.Namespace }}").Replace(text)
+	// A field is quoted, because a namespace may be called 1; what is a part of a longer text is not.
+	text = strings.NewReplacer("{{", "{{ `{{` }}", "}}", "{{ `}}` }}",
+		"namespace: "+namespace, "namespace: {{ .Release.Namespace | quote }}", namespace, "{{ .Release.Namespace }}").Replace(text)
 	if condition != "" {
 		text = fmt.Sprintf("{{- if %s }}\n%s{{- end }}\n", condition, text)
 	}

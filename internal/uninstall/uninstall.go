@@ -54,35 +54,38 @@ var (
 func Run(ctx context.Context, api client.Client, log logr.Logger) error {
 	for _, each := range kinds {
 		log.Info("deleting a definition with its objects", "kind", each.kind)
-		if err := deleteDefinition(ctx, api, each.resource, each.kind, each.finalizer); err != nil {
+		if err := deleteDefinition(ctx, api, log, each.resource, each.kind, each.finalizer); err != nil {
 			return err
 		}
 	}
 	return strip(ctx, api, secretKind, v1alpha1.InUseFinalizer)
 }
 
-func deleteDefinition(ctx context.Context, api client.Client, resource, kind, finalizer string) error {
+func deleteDefinition(ctx context.Context, api client.Client, log logr.Logger, resource, kind, finalizer string) error {
 	definition := &unstructured.Unstructured{}
 	definition.SetGroupVersionKind(definitionKind)
 	definition.SetName(resource + "." + v1alpha1.GroupVersion.Group)
 	if err := api.Delete(ctx, definition); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cannot delete the definition of %s: %w", kind, err)
 	}
-	err := awaitGone(ctx, api, definition, patience, func(context.Context) error { return nil })
+	err := awaitGone(ctx, api, definition, patience, func(context.Context) {})
 	if err == nil || !wait.Interrupted(err) {
 		return err
 	}
-	return awaitGone(ctx, api, definition, stripping, func(ctx context.Context) error {
-		return strip(ctx, api, v1alpha1.GroupVersion.WithKind(kind), finalizer)
+	return awaitGone(ctx, api, definition, stripping, func(ctx context.Context) {
+		if finalizer == "" {
+			return
+		}
+		if err := strip(ctx, api, v1alpha1.GroupVersion.WithKind(kind), finalizer); err != nil {
+			log.Error(err, "trying again")
+		}
 	})
 }
 
 // awaitGone waits until an object no longer exists, and tries to help before each look.
-func awaitGone(ctx context.Context, api client.Client, object client.Object, timeout time.Duration, help func(context.Context) error) error {
+func awaitGone(ctx context.Context, api client.Client, object client.Object, timeout time.Duration, help func(context.Context)) error {
 	err := wait.PollUntilContextTimeout(ctx, interval, timeout, true, func(ctx context.Context) (bool, error) {
-		if err := help(ctx); err != nil {
-			return false, err
-		}
+		help(ctx)
 		err := api.Get(ctx, client.ObjectKeyFromObject(object), object)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})

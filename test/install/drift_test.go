@@ -93,13 +93,13 @@ func TestTheChartsOptions(t *testing.T) {
 	rendered := func(values ...string) map[string]map[string]any {
 		return objects(t, output(t, append(tool("helm", "template", "any", "dist/chart", "--namespace=pay", served), values...)...))
 	}
-	shards := `--set-json=shards=[{"name":"a","matchLabels":{"example.com/shard":"a"}},{"name":"rest","matchExpressions":[{"key":"example.com/shard","operator":"NotIn","values":["a","b"]}]}]`
+	shards := `--set-json=shards=[{"name":"0","matchLabels":{"example.com/shard":"a"}},{"name":"rest","matchExpressions":[{"key":"example.com/shard","operator":"NotIn","values":["a","b"]}]}]`
 	for reason, tc := range map[string]struct {
 		values   []string
 		key      string
 		contains []string
 	}{
-		"each shard has managers":                    {[]string{shards}, "Deployment pay/payment-session-operator-a", []string{"--watch-label-selector=example.com/shard=a", "--cluster-resource-namespace=pay"}},
+		"each shard has managers":                    {[]string{shards}, "Deployment pay/payment-session-operator-0", []string{"--watch-label-selector=example.com/shard=a", "instance: \"0\"", "--cluster-resource-namespace=pay"}},
 		"a shard by an expression":                   {[]string{shards}, "Deployment pay/payment-session-operator-rest", []string{"--watch-label-selector=example.com/shard notin (a,b)"}},
 		"each shard's sessions get the finalizer":    {[]string{shards}, "MutatingAdmissionPolicyBinding /payment-session-operator-finalizer-rest", []string{"objectSelector", "NotIn"}},
 		"watched namespaces":                         {[]string{"--set=watchNamespaces={x,y}"}, "Deployment pay/payment-session-operator", []string{"--watch-namespaces=x,y"}},
@@ -119,10 +119,16 @@ func TestTheChartsOptions(t *testing.T) {
 			}
 		}
 	}
+	if refused, err := run(t, append(tool("helm", "template", "any", "dist/chart"), "--set=monitoring.enabled=true,metrics.enabled=false")...); err == nil || !strings.Contains(refused, "nothing to scrape") {
+		t.Errorf("monitoring without metrics is taken: %v", err)
+	}
 	if rendered("--set=admission.finalizerAtCreation=never")["MutatingAdmissionPolicy /payment-session-operator-finalizer"] != nil {
 		t.Error("the policy is there although it should never be")
 	}
-	for _, wrong := range []string{"--set=replicas=0", "--set=replica=3", "--set-json=shards=[{\"name\":\"a\"}]"} {
+	for _, wrong := range []string{
+		"--set=replicas=0", "--set=replica=3", `--set-json=shards=[{"name":"a"}]`, `--set-json=shards=[{"name":"a","matchLabels":{}}]`,
+		`--set-json=shards=[{"name":"a","matchExpressions":[{"key":"k","operator":"In"}]}]`,
+	} {
 		if refused, err := run(t, append(tool("helm", "template", "any", "dist/chart"), wrong)...); err == nil || !strings.Contains(refused, "schema") {
 			t.Errorf("%s is taken: %v", wrong, err)
 		}

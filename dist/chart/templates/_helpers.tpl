@@ -29,6 +29,6 @@ payment-session-operator{{ with .name }}-{{ . }}{{ end }}
 {{- define "shardLabels" -}}
 app.kubernetes.io/name: payment-session-operator
 {{- with .name }}
-app.kubernetes.io/instance: {{ . }}
+app.kubernetes.io/instance: {{ . | quote }}
 {{- end }}
 {{- end }}
