@@ -82,51 +82,37 @@ var scenarios = []struct {
 func main() {
 	runs := flag.Int("runs", 5, "how often each figure is measured")
 	only := flag.String("only", "", "run the scenarios whose name matches")
-	latencies := latencies{0, 100 * time.Millisecond}
+	latencies := list[time.Duration]{[]time.Duration{0, 100 * time.Millisecond}, time.ParseDuration}
 	flag.Var(&latencies, "latencies", "how long the providers take, in the scenario convergence")
-	sizes := numbers{1000, 10000}
+	sizes := list[int]{[]int{1000, 10000}, strconv.Atoi}
 	flag.Var(&sizes, "sizes", "how many sessions to converge")
-	closed := numbers{10000, 50000}
+	closed := list[int]{[]int{10000, 50000}, strconv.Atoi}
 	flag.Var(&closed, "closed", "how many closed sessions to start on")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	if err := bench(*runs, *only, *out, scale{sizes, closed, latencies}); err != nil {
+	if err := bench(*runs, *only, *out, scale{sizes.values, closed.values, latencies.values}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// numbers are given as one argument, separated by commas.
-type numbers []int
-
-func (n *numbers) String() string { return fmt.Sprint(*n) }
-
-func (n *numbers) Set(text string) error {
-	*n = nil
-	for part := range strings.SplitSeq(text, ",") {
-		number, err := strconv.Atoi(part)
-		if err != nil {
-			return err
-		}
-		*n = append(*n, number)
-	}
-	return nil
+// list is a flag with several values, separated by commas.
+type list[T any] struct {
+	values []T
+	parse  func(string) (T, error)
 }
 
-// latencies are given as one argument, separated by commas.
-type latencies []time.Duration
+func (l *list[T]) String() string { return fmt.Sprint(l.values) }
 
-func (l *latencies) String() string { return fmt.Sprint(*l) }
-
-func (l *latencies) Set(text string) error {
-	*l = nil
+func (l *list[T]) Set(text string) error {
+	l.values = nil
 	for part := range strings.SplitSeq(text, ",") {
-		latency, err := time.ParseDuration(part)
+		value, err := l.parse(part)
 		if err != nil {
 			return err
 		}
-		*l = append(*l, latency)
+		l.values = append(l.values, value)
 	}
 	return nil
 }

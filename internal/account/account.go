@@ -291,17 +291,6 @@ func (a *Account) Acknowledge(session types.UID) {
 	delete(a.outcomes, session)
 }
 
-// Unacknowledged are the sessions whose outcomes were not acted on yet.
-func (a *Account) Unacknowledged() []types.UID {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	sessions := make([]types.UID, 0, len(a.outcomes))
-	for session := range a.outcomes {
-		sessions = append(sessions, session)
-	}
-	return sessions
-}
-
 func signal(waiting chan struct{}) {
 	select {
 	case waiting <- struct{}{}:

@@ -163,10 +163,8 @@ func (c *cluster) startManager(t *testing.T, namespace string) func() {
 func (c *cluster) shop(t *testing.T) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
-	for _, object := range []client.Object{namespace} {
-		if err := c.api.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
+	if err := c.api.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
 	}
 	for _, object := range []client.Object{gen.Secret(namespace.Name, "omise"), gen.Provider(namespace.Name, "omise", gen.Endpoint(c.url+"/omise"))} {
 		if err := c.api.Create(t.Context(), object); err != nil {
