@@ -21,7 +21,6 @@ import (
 	"time"
 	"unicode"
 
-	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -41,6 +40,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/logs"
 	"github.com/payops-dev/payment-session-operator/internal/uninstall"
 )
 
@@ -87,7 +87,7 @@ func main() {
 	var opts options
 	opts.bind(flag.CommandLine)
 	flag.Parse()
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&opts.zap), withoutBodies))
+	ctrl.SetLogger(logs.Usual(opts.zap))
 	// net/http writes what a server sends out of turn to the standard logger, and a hostile one may echo a credential.
 	log.SetOutput(io.Discard)
 	ctx := ctrl.SetupSignalHandler()
@@ -108,15 +108,6 @@ func takeBack(ctx context.Context) error {
 		return fmt.Errorf("cannot reach the API server: %w", err)
 	}
 	return uninstall.Run(ctx, api, ctrl.Log.WithName("uninstall"))
-}
-
-// withoutBodies keeps the log below the verbosity from which on Kubernetes clients write the bodies of their requests to it, those
-// of Secrets included.
-func withoutBodies(given *zap.Options) {
-	const bodies = 8
-	if given.Level != nil && given.Level.Enabled(zapcore.Level(-bodies)) {
-		given.Level = zapcore.Level(1 - bodies)
-	}
 }
 
 func run(ctx context.Context, opts options) error {
@@ -146,7 +137,7 @@ func run(ctx context.Context, opts options) error {
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
-		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry,
+		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry, Audit: logs.Audit(opts.zap),
 		Writing: writing, ClusterWriting: clusterWriting,
 	}); err != nil {
 		return err

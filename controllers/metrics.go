@@ -78,14 +78,14 @@ func init() {
 	metrics.Registry.MustRegister(upstreamCalls, upstreamSeconds, closingSeconds, deletionsHeld, releasedPayable)
 }
 
-// auditor tells of a session's calls: each in the metrics, and those that may change something in the log too, with who wanted it.
-func auditor(scope *sessionScope, operation v1alpha1.Operation, cause string) func(upstream.Result, time.Duration) {
+// auditor tells of a session's calls: each in the metrics, and those that may change something in the audit log too, with who wanted it.
+func (r *PaymentSessionReconciler) auditor(scope *sessionScope, operation v1alpha1.Operation, cause string) func(upstream.Result, time.Duration) {
 	class, provider, of := scope.entry.class, scope.memory.provider, scope.session
 	return func(result upstream.Result, took time.Duration) {
 		upstreamCalls.WithLabelValues(class, string(operation), string(result.Outcome)).Inc()
 		upstreamSeconds.WithLabelValues(class, string(operation)).Observe(took.Seconds())
 		if operation == v1alpha1.OperationExpire {
-			ctrl.Log.WithName("audit").Info("asked the provider to expire a session",
+			r.Audit.Info("asked the provider to expire a session",
 				"namespace", of.Namespace, "name", of.Name, "uid", of.UID, "cause", cause, "provider", provider.String(), "class", class,
 				"sessionID", of.Spec.SessionID, "outcome", result.Outcome, "state", result.State, "requestID", result.RequestID, "seconds", took.Seconds())
 		}

@@ -4,13 +4,16 @@
 package controllers_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/controllers"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -86,4 +89,48 @@ func (w *world) counted(t *testing.T, name, value string) float64 {
 		}
 	}
 	return 0
+}
+
+// TestTheAuditLog expires a session for each cause. Each expire call is a line, and no other call is.
+func TestTheAuditLog(t *testing.T) {
+	lines := make(chan string, 100)
+	w := newWorld(t, func(options *controllers.Options) {
+		options.Audit = funcr.NewJSON(func(line string) { lines <- line }, funcr.Options{})
+	})
+	w.provide(t, "omise")
+	observed := w.reason(t, w.session(t, "omise", simulator.Open, gen.Active), v1alpha1.ReasonObserved)
+
+	asked := w.reason(t, w.session(t, "omise", simulator.Open), v1alpha1.ReasonExpired)
+	assertAudited(t, lines, asked, "desiredState")
+	due := w.reason(t, w.session(t, "omise", simulator.Open, gen.ExpireAt(w.clock.now().Add(-time.Hour))), v1alpha1.ReasonExpired)
+	assertAudited(t, lines, due, "expireAt")
+	if err := w.Delete(t.Context(), observed); err != nil {
+		t.Fatal(err)
+	}
+	await.Gone(t, w, observed)
+	assertAudited(t, lines, observed, "deletion")
+	if len(lines) > 0 {
+		t.Errorf("a line too many: %s", <-lines)
+	}
+}
+
+// assertAudited takes the next line of the audit log, which is to be the call that expired a session. It is there before the status is.
+func assertAudited(t *testing.T, lines <-chan string, session *v1alpha1.PaymentSession, cause string) {
+	t.Helper()
+	if len(lines) == 0 {
+		t.Fatalf("no line for %s, expired because of %s", session.Name, cause)
+	}
+	line := map[string]any{}
+	if err := json.Unmarshal([]byte(<-lines), &line); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{
+		"namespace": session.Namespace, "name": session.Name, "uid": string(session.UID), "cause": cause,
+		"provider": "PaymentProvider/" + session.Namespace + "/omise", "class": "omise", "sessionID": session.Spec.SessionID,
+		"outcome": "Accepted", "state": "expired",
+	} {
+		if line[key] != want {
+			t.Errorf("%s: %s is %v, not %s", cause, key, line[key], want)
+		}
+	}
 }

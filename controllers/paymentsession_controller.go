@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -53,6 +54,8 @@ type PaymentSessionReconciler struct {
 	Now    func() time.Time
 	// Jitter gives a number from 0 up to 1, another each time.
 	Jitter func() float64
+	// Audit is where each call is written that may have changed something at a provider.
+	Audit logr.Logger
 
 	memories memories
 	// twins are the sessions, by UID, of which a live read has found another object that the cache may not hold.

@@ -213,7 +213,7 @@ func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
 	call := account.Call{
 		Session: scope.session.UID, Operation: scope.action.Call, SessionID: scope.session.Spec.SessionID, Priority: priority,
 		Probe: scope.action.Probe, Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
-		Made: auditor(scope, scope.action.Call, cause),
+		Made: r.auditor(scope, scope.action.Call, cause),
 	}
 	if scope.action.Confirm {
 		call.Confirm = r.confirm(scope)

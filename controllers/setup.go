@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -35,6 +36,8 @@ type Options struct {
 	Jitter func() float64
 	// Metrics are where sessions and accounts are counted.
 	Metrics prometheus.Registerer
+	// Audit is where each call is written that may have changed something at a provider.
+	Audit logr.Logger
 	// Writing is the right to write PaymentProviders, and ClusterWriting what has no namespace. They may be the same one.
 	Writing, ClusterWriting *Writing
 }
@@ -75,7 +78,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	}
 	reconciler := &PaymentSessionReconciler{
 		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
-		Sessions: sessions, Providers: wakers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
+		Sessions: sessions, Providers: wakers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter, Audit: options.Audit,
 	}
 	directory.Drain = reconciler.Drain
 	if err := mgr.Add(directory); err != nil {
