@@ -20,19 +20,24 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	for _, latency := range lab.scale.latencies {
 		lab.upstreams.SetLatency(latency)
-		var smaller *turns
+		var measured []*turns
 		for _, count := range lab.scale.sizes {
-			measured, err := lab.takeTurns(runs, count, latency)
-			if err != nil {
-				return nil, err
+			measured = append(measured, newTurns(count, latency))
+		}
+		// The sizes take turns, too: a machine that slows down in the course of the run slows all of them.
+		for range runs {
+			for _, turns := range measured {
+				if err := lab.takeTurns(turns); err != nil {
+					return nil, err
+				}
 			}
-			if smaller != nil {
-				measured.each.beside(smaller.each)
-				measured.bareEach.beside(smaller.bareEach)
-				measured.processor.beside(smaller.processor)
+		}
+		for i, turns := range measured {
+			turns.ours.beside(turns.bare)
+			if i > 0 {
+				turns.compare(measured[i-1])
 			}
-			smaller = measured
-			figures = append(figures, measured.ours, measured.bare, measured.each, measured.bareEach, measured.processor)
+			figures = append(figures, turns.ours, turns.bare, turns.each, turns.bareEach, turns.processor)
 		}
 	}
 	lab.upstreams.SetLatency(0)
@@ -41,43 +46,53 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 
 // turns are the figures of the manager and of the bare loop, which take turns so that both meet the same noise.
 type turns struct {
+	count int
 	// ours and bare are the times for all sessions, each and bareEach for a thousand of them; processor is the manager's.
 	ours, bare, each, bareEach, processor *Figure
 }
 
-func (l *lab) takeTurns(runs, count int, latency time.Duration) (*turns, error) {
+func newTurns(count int, latency time.Duration) *turns {
 	what := fmt.Sprintf("%d sessions at %s", count, latency)
 	made := &turns{
-		timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s, bare loop: time for 1000", what),
+		count, timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s, bare loop: time for 1000", what),
 		timed("%s: processor time of the manager for 1000", what),
 	}
 	made.ours.Series, made.bare.Series = fmt.Sprintf("the operator, provider at %s", latency), fmt.Sprintf("bare loop, provider at %s", latency)
 	made.ours.Size, made.bare.Size = count, count
-	thousands := float64(count) / 1000
-	for range runs {
-		before, err := process.ProcessorTime(l.manager.Process.Pid)
-		if err != nil {
-			return nil, err
-		}
-		took, err := l.converge(context.Background(), count, l.awaitFinished)
-		if err != nil {
-			return nil, err
-		}
-		after, err := process.ProcessorTime(l.manager.Process.Pid)
-		if err != nil {
-			return nil, err
-		}
-		made.ours.add(took.Seconds())
-		made.each.add(took.Seconds() / thousands)
-		made.processor.add((after - before).Seconds() / thousands)
-		if took, err = l.converge(context.Background(), count, l.bareLoop, isBare); err != nil {
-			return nil, err
-		}
-		made.bare.add(took.Seconds())
-		made.bareEach.add(took.Seconds() / thousands)
+	return made
+}
+
+// compare says how the cost of each session grows from a smaller number of them.
+func (t *turns) compare(smaller *turns) {
+	t.each.beside(smaller.each)
+	t.bareEach.beside(smaller.bareEach)
+	t.processor.beside(smaller.processor)
+}
+
+// takeTurns measures the manager and then the bare loop.
+func (l *lab) takeTurns(turns *turns) error {
+	thousands := float64(turns.count) / 1000
+	before, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
 	}
-	made.ours.beside(made.bare)
-	return made, nil
+	took, err := l.converge(context.Background(), turns.count, l.awaitFinished)
+	if err != nil {
+		return err
+	}
+	after, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	turns.ours.add(took.Seconds())
+	turns.each.add(took.Seconds() / thousands)
+	turns.processor.add((after - before).Seconds() / thousands)
+	if took, err = l.converge(context.Background(), turns.count, l.bareLoop, isBare); err != nil {
+		return err
+	}
+	turns.bare.add(took.Seconds())
+	turns.bareEach.add(took.Seconds() / thousands)
+	return nil
 }
 
 // converge makes sessions and measures until whoever works on them has finished all.
