@@ -88,13 +88,21 @@ func (r *InUseReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 }
 
 // protect puts the finalizer on the Secret that the spec names, and takes it off the one that it named before. The provider
-// remembers first: what then goes wrong with the Secret can be cleaned up by it.
+// remembers first: what then goes wrong with the Secret can be cleaned up by it. A Secret that may not be read is not remembered:
+// it could never be let go, and neither could the provider. The provider's status says that it may not be read.
 func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.GenericProvider) error {
 	wanted, status := provider.ProviderSpec().CredentialsSecretRef.Name, provider.ProviderStatus()
+	secret, err := r.secret(ctx, r.secretName(provider, wanted))
+	if apierrors.IsForbidden(err) {
+		return r.bear(ctx, provider)
+	}
+	if err != nil {
+		return err
+	}
 	if err := r.remember(ctx, provider, wanted); err != nil {
 		return err
 	}
-	added, err := r.addToSecret(ctx, r.secretName(provider, wanted))
+	added, err := r.addToSecret(ctx, secret)
 	if err != nil {
 		return err
 	}
@@ -120,18 +128,24 @@ func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.Generic
 // remember sees to it that a provider does not go without letting a Secret go: its own, or one that another provider leaves to
 // it before it was looked at. A finalizer that nobody remembers would stay for ever.
 func (r *InUseReconciler) remember(ctx context.Context, provider v1alpha1.GenericProvider, secret string) error {
-	if !controllerutil.ContainsFinalizer(provider, v1alpha1.InUseFinalizer) {
-		before := copyOf(provider)
-		controllerutil.AddFinalizer(provider, v1alpha1.InUseFinalizer)
-		if err := patchFinalizers(ctx, r.Client, provider, before); err != nil {
-			return err
-		}
+	if err := r.bear(ctx, provider); err != nil {
+		return err
 	}
 	held := provider.ProviderStatus().HeldSecrets
 	if slices.Contains(held, secret) {
 		return nil
 	}
 	return r.hold(ctx, provider, append(slices.Clone(held), secret))
+}
+
+// bear puts the finalizer on a provider.
+func (r *InUseReconciler) bear(ctx context.Context, provider v1alpha1.GenericProvider) error {
+	if controllerutil.ContainsFinalizer(provider, v1alpha1.InUseFinalizer) {
+		return nil
+	}
+	before := copyOf(provider)
+	controllerutil.AddFinalizer(provider, v1alpha1.InUseFinalizer)
+	return patchFinalizers(ctx, r.Client, provider, before)
 }
 
 // letGo lets a provider that is being deleted go, with its Secrets, when no session needs it any more.
@@ -210,10 +224,9 @@ func (r *InUseReconciler) secretName(provider v1alpha1.GenericProvider, name str
 
 // addToSecret puts the finalizer on a Secret, if it is there and not being deleted. It reports whether there is anything new
 // for the provider.
-func (r *InUseReconciler) addToSecret(ctx context.Context, name types.NamespacedName) (bool, error) {
-	secret, err := r.secret(ctx, name)
-	if secret == nil || err != nil {
-		return false, err
+func (r *InUseReconciler) addToSecret(ctx context.Context, secret *metav1.PartialObjectMetadata) (bool, error) {
+	if secret == nil {
+		return false, nil
 	}
 	if controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) || !secret.DeletionTimestamp.IsZero() {
 		return true, nil

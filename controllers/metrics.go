@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -60,12 +62,12 @@ var (
 	})
 
 	sessionsDescription = prometheus.NewDesc("payops_sessions",
-		"Sessions, by class (empty where the provider object is missing), the desired state of their spec, and their state (unknown until the provider has told it).",
+		"Sessions, by class (empty where the provider object is missing), the state that is wanted (expired by desiredState, a past expireAt or a deletion), and their state (unknown until the provider has told it).",
 		[]string{labelClass, "desired", labelState}, nil)
 	blockedDescription = prometheus.NewDesc("payops_deletions_blocked",
-		"Sessions whose deletion waits, by the reason of their Ready condition.", []string{labelReason}, nil)
+		"Sessions whose deletion waits, by the reason of their Ready condition, or Queued where only the account's limits hold it up.", []string{labelReason}, nil)
 	blockedSecondsDescription = prometheus.NewDesc("payops_deletions_blocked_seconds",
-		"For how long the deletion that waits longest has waited, by the reason of the Ready condition.", []string{labelReason}, nil)
+		"For how long the deletion that waits longest has waited, by the same reasons.", []string{labelReason}, nil)
 	accountsDescription = prometheus.NewDesc("payops_accounts",
 		"Provider objects, by class and what their account is doing: ready, limited (calls wait for the rate limit), paused (the provider asked for it), outage (the breaker is open), rejected (the credentials are), not_ready (something is missing).",
 		[]string{labelClass, labelState}, nil)
@@ -135,10 +137,10 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 		if state == "" {
 			state = "unknown"
 		}
-		sessions[[3]string{classes[providerOf(of)], string(of.Spec.DesiredState), state}]++
+		sessions[[3]string{classes[providerOf(of)], string(session.Wish(of, c.now())), state}]++
 		// One that only others hold does not wait for us.
 		if !of.DeletionTimestamp.IsZero() && session.HasFinalizer(of) {
-			reason := readyReason(of.Status.Conditions)
+			reason := holding(of)
 			blocked[reason]++
 			longest[reason] = max(longest[reason], c.now().Sub(of.DeletionTimestamp.Time))
 		}
@@ -150,6 +152,15 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(blockedDescription, prometheus.GaugeValue, float64(count), reason)
 		out <- prometheus.MustNewConstMetric(blockedSecondsDescription, prometheus.GaugeValue, longest[reason].Seconds(), reason)
 	}
+}
+
+// holding is the reason for which a deletion waits. While its call is only queued the conditions say what they said before.
+func holding(of *v1alpha1.PaymentSession) string {
+	ready := apimeta.FindStatusCondition(of.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue {
+		return "Queued"
+	}
+	return ready.Reason
 }
 
 // countAccounts counts the accounts and their calls, and gives the class of each provider.

@@ -36,6 +36,7 @@ func TestTheCensus(t *testing.T) {
 	held = await.Until(t, w, held, "its deletion is said to wait", func(s *v1alpha1.PaymentSession) bool {
 		return strings.Contains(s.Status.Conditions[0].Message, "deletion")
 	})
+	w.event(t, held, v1alpha1.ReasonSuspended)
 	w.awaitCached(t, held)
 	const want = `
 # HELP payops_account_calls Calls that wait in the accounts' queues and calls in flight, by class.
@@ -46,10 +47,10 @@ payops_account_calls{class="omise",phase="queued"} 0
 # TYPE payops_accounts gauge
 payops_accounts{class="omise",state="ready"} 1
 payops_accounts{class="txn",state="not_ready"} 1
-# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of their Ready condition.
+# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of their Ready condition, or Queued where only the account's limits hold it up.
 # TYPE payops_deletions_blocked gauge
 payops_deletions_blocked{reason="Suspended"} 1
-# HELP payops_sessions Sessions, by class (empty where the provider object is missing), the desired state of their spec, and their state (unknown until the provider has told it).
+# HELP payops_sessions Sessions, by class (empty where the provider object is missing), the state that is wanted (expired by desiredState, a past expireAt or a deletion), and their state (unknown until the provider has told it).
 # TYPE payops_sessions gauge
 payops_sessions{class="",desired="expired",state="unknown"} 1
 payops_sessions{class="omise",desired="active",state="active"} 1

@@ -31,8 +31,7 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 		return false, err
 	}
 	scope.memory.written, scope.told = scope.session.ResourceVersion, true
-	stalls := verdict.Progress == session.Stalled && !apimeta.IsStatusConditionTrue(before.Status.Conditions, v1alpha1.ConditionStalled)
-	if stalls || readyReason(before.Status.Conditions) != verdict.Reason {
+	if verdict.News(before.Status.Conditions) {
 		r.alarm(ctx, scope, verdict)
 	}
 	return true, nil
@@ -41,8 +40,8 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 // alarm tells what a person should look at, once per change. In a namespace that is being deleted nothing can be created, so
 // that a deletion that waits is told by a log line and a metric too.
 func (r *PaymentSessionReconciler) alarm(ctx context.Context, scope *sessionScope, verdict *session.Verdict) {
-	if !scope.deleting() {
-		if verdict.Alarming {
+	if !verdict.Holds {
+		if verdict.Alarming && !scope.deleting() {
 			r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", verdict.Message)
 		}
 		return

@@ -113,7 +113,11 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 			message: "The provider answers hardly any call; status.outageSince says since when. Calls wait until one that tries is answered.",
 		}, secretInterval
 	default:
-		return summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "Calls can be made with the account."}, secretInterval
+		says, wait := summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "Calls can be made with the account."}, secretInterval
+		if known.account != nil && known.account.NeedsCredentials() {
+			wait = hurriedSecretInterval
+		}
+		return says, wait
 	}
 }
 

@@ -159,7 +159,8 @@ type PaymentProviderStatus struct {
 	// outageSince is when the provider ceased to answer: of ten or more calls in
 	// half a minute, four of five were in vain. The operator then holds the
 	// account's calls back but for one that tries, after 5s, 10s, 20s and so on
-	// up to each 30s. Absent while the provider answers.
+	// up to each 30s. Absent while the provider answers, and once nobody has
+	// asked for a call in ten minutes.
 	//
 	// +optional
 	OutageSince *metav1.Time `json:"outageSince,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -36,6 +37,9 @@ var parts = []struct{ pattern, condition string }{
 	{"config/prometheus/service_monitor.yaml", ".Values.monitoring.enabled"},
 	{"config/prometheus/rules.yaml", ".Values.monitoring.enabled"},
 }
+
+// selected are kinds that a Prometheus may select by labels of its own.
+var selected = regexp.MustCompile(`(?s)\nkind: (?:ServiceMonitor|PrometheusRule)\nmetadata:\n.*?\n  labels:\n`)
 
 func main() {
 	if err := generate(); err != nil {
@@ -98,7 +102,9 @@ func each(pattern string, do func(path string, text []byte) error) error {
 func template(path, text, condition string) string {
 	// A field is quoted, because a namespace may be called 1; what is a part of a longer text is not.
 	text = strings.NewReplacer("{{", "{{ `{{` }}", "}}", "{{ `}}` }}",
-		"namespace: "+namespace, "namespace: {{ .Release.Namespace | quote }}", namespace, "{{ .Release.Namespace }}").Replace(text)
+		"namespace: "+namespace, "namespace: {{ .Release.Namespace | quote }}",
+		"namespaces: ["+namespace+"]", "namespaces: [{{ .Release.Namespace | quote }}]", namespace, "{{ .Release.Namespace }}").Replace(text)
+	text = selected.ReplaceAllString(text, "$0    {{- with .Values.monitoring.labels }}\n    {{- toYaml . | nindent 4 }}\n    {{- end }}\n")
 	if condition != "" {
 		text = fmt.Sprintf("{{- if %s }}\n%s{{- end }}\n", condition, text)
 	}

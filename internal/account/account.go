@@ -19,8 +19,13 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
-// probeInterval is how rarely calls are let through that will most likely be rejected.
-const probeInterval = 10 * time.Minute
+const (
+	// probeInterval is how rarely calls are let through that will most likely be rejected.
+	probeInterval = 10 * time.Minute
+	// quietTime is after how long without a call an outage is forgotten: no call would ever show that the provider is back. It is
+	// longer than the longest pause between two calls of a session that fails.
+	quietTime = 10 * time.Minute
+)
 
 // Upstream makes calls; *upstream.Endpoint is the one. A call returns within its own timeout.
 type Upstream interface {
@@ -85,10 +90,11 @@ type Config struct {
 	Limits   Limits
 	// Refresh reads the credentials again after the provider rejected them, and reports whether it gave the account others.
 	Refresh func(context.Context) bool
-	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are.
+	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are, or first do
+	// not allow something.
 	Recovered func(context.Context)
 	Rejected  func(context.Context)
-	// Outage is told when the provider ceases to answer, so that its calls are held back, and when it answers again.
+	// Outage is told when the provider ceases to answer, so that its calls are held back, and when that is over.
 	Outage func()
 }
 
@@ -116,7 +122,9 @@ type Account struct {
 	// rejected is true while the account's credentials are known not to be accepted, lastProbe when one was last let through.
 	rejected  bool
 	lastProbe time.Time
-	slots     chan struct{}
+	// lacking is true while the credentials are known not to allow something that was asked for.
+	lacking bool
+	slots   chan struct{}
 }
 
 // epochs gives every account and every change of one a number of its own, so that no session takes another account's
@@ -153,6 +161,19 @@ func (a *Account) breakerMoved(outage bool) {
 	tell := a.config.Outage
 	a.mu.Unlock()
 	if outage && tell != nil {
+		a.flights.Go(tell)
+	}
+}
+
+// forgetOutage ends an outage that nobody has tried to end for long.
+func (a *Account) forgetOutage() {
+	a.mu.Lock()
+	over, tell := !a.breaker.openSince().IsZero() && len(a.flying) == 0, a.config.Outage
+	if over {
+		a.breaker = newBreaker(a.breakerMoved)
+	}
+	a.mu.Unlock()
+	if over && tell != nil {
 		a.flights.Go(tell)
 	}
 }
@@ -202,7 +223,7 @@ func (a *Account) Reconfigure(config Config) {
 	}
 	if config.Upstream != a.config.Upstream {
 		// What the endpoint of before did says nothing of this one.
-		a.epoch, a.rejected, a.breaker = nextEpoch(), false, newBreaker(a.breakerMoved)
+		a.epoch, a.rejected, a.lacking, a.breaker = nextEpoch(), false, false, newBreaker(a.breakerMoved)
 	}
 	a.config = config
 	signal(a.changed)
@@ -247,6 +268,13 @@ func (a *Account) Rejected() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.rejected
+}
+
+// NeedsCredentials reports whether sessions wait for other credentials: these are not accepted, or do not allow something.
+func (a *Account) NeedsCredentials() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rejected || a.lacking
 }
 
 // takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.

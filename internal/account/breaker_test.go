@@ -172,3 +172,33 @@ func TestAnotherEndpointIsTriedAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestAnOutageThatNobodyAsksAboutIsForgotten lets the last session that could try go while the provider is away.
+func TestAnOutageThatNobodyAsksAboutIsForgotten(t *testing.T) {
+	provider := &fake{result: outcomes}
+	var told atomic.Int32
+	watched := oneByOne(provider)
+	watched.Outage = func() { told.Add(1) }
+	run(t, watched, func(account *Account) {
+		for i := range minCallsToOpen {
+			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+		}
+		pass(quietTime / 2)
+		account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" again", Expiry))
+		pass(quietTime - time.Second)
+		if account.OutageSince().IsZero() || told.Load() != 1 {
+			t.Errorf("outage since %s, told %d times; want an outage until there was no call for %s", account.OutageSince(), told.Load(), quietTime)
+		}
+		pass(time.Second)
+		synctest.Wait()
+		if !account.OutageSince().IsZero() || told.Load() != 2 {
+			t.Errorf("outage since %s, told %d times; want none any more", account.OutageSince(), told.Load())
+		}
+		provider.answer(nil)
+		account.Submit(call("new", Expiry))
+		synctest.Wait()
+		if made := len(provider.made()); made != minCallsToOpen+2 {
+			t.Errorf("%d calls, want the new one made at once", made)
+		}
+	})
+}

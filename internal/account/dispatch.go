@@ -54,6 +54,8 @@ func (a *Account) awaitWork(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-a.work:
+		case <-time.After(quietTime):
+			a.forgetOutage()
 		}
 	}
 }
@@ -210,7 +212,9 @@ func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, 
 			a.rejected, a.lastProbe, tell = true, a.now(), config.Rejected
 		}
 	case conclusive(result.Outcome) && (a.rejected || call.Probe && result.Outcome != v1alpha1.OutcomeNotAllowed):
-		a.rejected, a.epoch, tell = false, nextEpoch(), config.Recovered
+		a.rejected, a.lacking, a.epoch, tell = false, false, nextEpoch(), config.Recovered
+	case result.Outcome == v1alpha1.OutcomeNotAllowed && !a.lacking:
+		a.lacking, tell = true, config.Rejected
 	}
 	a.mu.Unlock()
 	if tell != nil {

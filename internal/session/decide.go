@@ -268,9 +268,7 @@ func (f Facts) call(operation v1alpha1.Operation) Action {
 		action.Verdict = f.verdict(v1alpha1.ReasonProviderUnavailable, "")
 		// The look that was asked for is still to come.
 		action.Verdict.Handled = ""
-		if f.deleting() {
-			action.Verdict.Message += waysOut
-		}
+		f.hold(action.Verdict)
 	}
 	return action
 }

@@ -83,6 +83,14 @@ func (f Facts) heardOutcome(outcome v1alpha1.Outcome) bool {
 	return f.Heard != nil && f.Heard.Result.Outcome == outcome
 }
 
+// hold says of an object that is being deleted that its deletion waits for what the verdict says.
+func (f Facts) hold(verdict *Verdict) {
+	if f.deleting() {
+		verdict.Holds = true
+		verdict.Message += waysOut
+	}
+}
+
 func (f Facts) release(loud string) Action {
 	return Action{Release: true, Loud: loud, Memory: f.Memory}
 }

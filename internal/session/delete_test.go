@@ -150,3 +150,35 @@ func TestNothingButAClosedOrHopelessSessionIsReleased(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsNews(t *testing.T) {
+	says := func(reason, message string, stalled bool) []metav1.Condition {
+		list := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message}}
+		if stalled {
+			list = append(list, metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: reason})
+		}
+		return list
+	}
+	const reason, away = v1alpha1.ReasonProviderUnavailable, "The provider is away."
+	for _, tc := range []struct {
+		why     string
+		before  []metav1.Condition
+		verdict Verdict
+		want    bool
+	}{
+		{"nothing was said before", nil, Verdict{Reason: reason, Message: away}, true},
+		{"another reason", says(v1alpha1.ReasonObserved, "", false), Verdict{Reason: reason, Message: away}, true},
+		{"the same", says(reason, away, false), Verdict{Reason: reason, Message: away}, false},
+		{"other words for the same reason", says(reason, "HTTP 502", false), Verdict{Reason: reason, Message: away}, false},
+		{"it goes no further by itself", says(reason, away, false), Verdict{Reason: reason, Message: away, Progress: Stalled}, true},
+		{"it went no further before", says(reason, away, true), Verdict{Reason: reason, Message: away, Progress: Stalled}, false},
+		{"a deletion begins to wait for what was there before", says(reason, away, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, true},
+		{"a deletion waits on", says(reason, "HTTP 502"+waysOut, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, false},
+	} {
+		t.Run(tc.why, func(t *testing.T) {
+			if got := tc.verdict.News(tc.before); got != tc.want {
+				t.Errorf("news: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}

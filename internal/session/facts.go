@@ -6,8 +6,10 @@
 package session
 
 import (
+	"strings"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -148,6 +150,8 @@ type Verdict struct {
 	Progress Progress
 	// Alarming is true for what a person should look at.
 	Alarming bool
+	// Holds is true where the object's deletion waits for what the verdict says. The message then says how to end that.
+	Holds bool
 
 	// Result that proves a state; nil where nothing new was proved.
 	Result *upstream.Result
@@ -155,6 +159,15 @@ type Verdict struct {
 	ExpiryStarted bool
 	// Handled is the value of the reconcile-at annotation that this answers; empty for none.
 	Handled string
+}
+
+// News reports whether a verdict tells a person more than the conditions before it: another reason, that the operator does not go on
+// by itself, or that a deletion has begun to wait.
+func (v *Verdict) News(before []metav1.Condition) bool {
+	ready := apimeta.FindStatusCondition(before, v1alpha1.ConditionReady)
+	return ready == nil || ready.Reason != v.Reason ||
+		v.Progress == Stalled && !apimeta.IsStatusConditionTrue(before, v1alpha1.ConditionStalled) ||
+		v.Holds && !strings.HasSuffix(ready.Message, waysOut)
 }
 
 // Progress says whether the operator is at work or a person must be.

@@ -81,9 +81,7 @@ func (f Facts) conclude(reason, details string) Action {
 	f.Memory = f.remember(reason)
 	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
 	action.Memory.Look, action.Memory.Next = "", ""
-	if f.deleting() {
-		action.Verdict.Message += waysOut
-	}
+	f.hold(action.Verdict)
 	call := f.untilCall(reason, action.Verdict.Progress)
 	action.Memory.NextCallAt = time.Time{}
 	if call > 0 {

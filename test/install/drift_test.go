@@ -109,8 +109,12 @@ func TestTheChartsOptions(t *testing.T) {
 		"the policy knows the release's namespace":   {nil, "ValidatingAdmissionPolicy /payment-session-operator-secrets", []string{"system:serviceaccount:pay:payment-session-operator"}},
 		"a dry run, a proxy and a flag of one's own": {[]string{"--set=dryRun=true,env[0].name=HTTPS_PROXY,env[0].value=http://proxy,extraArgs={--zap-log-level=2}"}, "Deployment pay/payment-session-operator", []string{"--dry-run", "HTTPS_PROXY", "--zap-log-level=2"}},
 		"a finalizer although the cluster says no":   {[]string{"--set=admission.finalizerAtCreation=always"}, "MutatingAdmissionPolicy /payment-session-operator-finalizer", []string{"expire-upstream"}},
-		"no metrics":                       {[]string{"--set=metrics.enabled=false"}, "Deployment pay/payment-session-operator", []string{"--metrics-bind-address=0"}},
-		"an uninstall that leaves nothing": {nil, "Job pay/payment-session-operator-uninstall", []string{"pre-delete", "uninstall"}},
+		"a monitor that is selected by a label":      {[]string{"--set=monitoring.enabled=true,monitoring.labels.release=stack"}, "ServiceMonitor pay/payment-session-operator", []string{"release: stack", "app.kubernetes.io/name: payment"}},
+		"rules that are selected by a label":         {[]string{"--set=monitoring.enabled=true,monitoring.labels.release=stack"}, "PrometheusRule pay/payment-session-operator", []string{"release: stack"}},
+		"a tag that moves, pulled once":              {[]string{"--set=image.tag=latest"}, "Deployment pay/payment-session-operator", []string{"imagePullPolicy: IfNotPresent"}},
+		"a namespace that looks like a number":       {[]string{"--namespace=1"}, "FlowSchema /payment-session-operator-leases", []string{"- \"1\""}},
+		"no metrics":                                 {[]string{"--set=metrics.enabled=false"}, "Deployment pay/payment-session-operator", []string{"--metrics-bind-address=0"}},
+		"an uninstall that leaves nothing":           {nil, "Job pay/payment-session-operator-uninstall", []string{"pre-delete", "uninstall"}},
 	} {
 		object := rendered(tc.values...)[tc.key]
 		for _, part := range tc.contains {

@@ -52,6 +52,7 @@ func TestEachWayToInstall(t *testing.T) {
 		c.must(t, tool("helm", "install", "pay", "dist/chart", "--namespace=payments", "--create-namespace")...)
 		stop := c.startManager(t, "payments")
 		works(t, c)
+		clusterProvidersOnly(t, c)
 		helmUninstall(t, c, stop)
 	})
 }
@@ -68,6 +69,28 @@ func works(t *testing.T, c *cluster) {
 			t.Errorf("%s is %s although its namespace is gone", object.ID, object.State)
 		}
 	}
+}
+
+// clusterProvidersOnly takes the right to read Secrets elsewhere away. A PaymentProvider then says so and is in nobody's way, and a
+// ClusterPaymentProvider works.
+func clusterProvidersOnly(t *testing.T, c *cluster) {
+	t.Helper()
+	upgrade := func(value string) {
+		c.must(t, tool("helm", "upgrade", "pay", "dist/chart", "--namespace=payments", "--set=providers.clusterOnly="+value)...)
+	}
+	upgrade("true")
+	namespace := c.shop(t)
+	await.Reason(t, c.api, gen.Provider(namespace, "omise"), v1alpha1.ReasonCredentialsMissing)
+	everyone := gen.ClusterPaymentProvider("everyone", "omise", &v1alpha1.NamespaceSelector{}, gen.Endpoint(c.url+"/omise"))
+	for _, object := range []client.Object{gen.Secret("payments", "omise"), everyone} {
+		if err := c.api.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await.Reason(t, c.api, c.session(t, namespace, 3, gen.ClusterProvider("everyone")), v1alpha1.ReasonExpired)
+	c.must(t, "kubectl", "delete", "namespace", namespace, "--timeout=120s")
+	c.must(t, "kubectl", "delete", "clusterpaymentprovider", "everyone", "--timeout=60s")
+	upgrade("false")
 }
 
 // applyTwice does what the README says: the definitions and the classes, which are objects of theirs, come in one go, and kubectl
