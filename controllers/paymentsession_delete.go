@@ -109,22 +109,31 @@ func (r *PaymentSessionReconciler) confirmed(ctx context.Context, uid types.UID,
 	if uninstalling, err := definitionGoes(ctx, r.LiveReader, sessionDefinition); uninstalling || err != nil {
 		return false, err
 	}
-	twin, err := r.twin(ctx, r.LiveReader, live, liveIdentity(live))
-	if twin {
-		r.twins.Store(uid, true)
-	}
+	twin, err := r.liveTwin(ctx, live)
 	return !twin && err == nil, err
 }
 
-// hasTwin asks the cache, and the API server where a live read has found a twin before: the cache may be limited to a part of
-// the sessions, or behind.
+// hasTwin asks the API server where the cache, or a live read before, has found a twin: the cache may be limited to a part of the
+// sessions, or behind, and a session that is let go because of a twin is not expired.
 func (r *PaymentSessionReconciler) hasTwin(ctx context.Context, scope *sessionScope) (bool, error) {
-	if _, seen := r.twins.Load(scope.session.UID); !seen {
-		return r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
+	if _, found := r.twins.Load(scope.session.UID); !found {
+		found, err := r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
+		if !found || err != nil {
+			return false, err
+		}
 	}
-	twin, err := r.twin(ctx, r.LiveReader, scope.session, liveIdentity(scope.session))
-	if err == nil && !twin {
-		r.twins.Delete(scope.session.UID)
+	return r.liveTwin(ctx, scope.session)
+}
+
+// liveTwin asks the API server, and remembers what it says.
+func (r *PaymentSessionReconciler) liveTwin(ctx context.Context, of *v1alpha1.PaymentSession) (bool, error) {
+	twin, err := r.twin(ctx, r.LiveReader, of, liveIdentity(of))
+	switch {
+	case err != nil:
+	case twin:
+		r.twins.Store(of.UID, true)
+	default:
+		r.twins.Delete(of.UID)
 	}
 	return twin, err
 }
@@ -138,7 +147,8 @@ func liveIdentity(of *v1alpha1.PaymentSession) client.MatchingFields {
 }
 
 // twin reports whether another live object of the same account and session id wants the session active: a session that was
-// renamed or moved in Git is not to be expired by the deletion of what it was.
+// renamed or moved in Git is not to be expired by the deletion of what it was. One that the account does not serve cannot take the
+// session over: anybody could make such an object and so keep a session payable.
 func (r *PaymentSessionReconciler) twin(ctx context.Context, reader client.Reader, of *v1alpha1.PaymentSession, fields client.MatchingFields) (bool, error) {
 	sessions := &v1alpha1.PaymentSessionList{}
 	options := []client.ListOption{fields}
@@ -150,11 +160,24 @@ func (r *PaymentSessionReconciler) twin(ctx context.Context, reader client.Reade
 	}
 	for i := range sessions.Items {
 		other := &sessions.Items[i]
-		if other.UID != of.UID && other.DeletionTimestamp.IsZero() && session.Wish(other, r.Now()) == v1alpha1.DesiredStateActive {
-			return true, nil
+		if other.UID == of.UID || !other.DeletionTimestamp.IsZero() || session.Wish(other, r.Now()) != v1alpha1.DesiredStateActive {
+			continue
+		}
+		if served, err := r.served(ctx, other); served || err != nil {
+			return served, err
 		}
 	}
 	return false, nil
+}
+
+// served reports whether an account works for a session: it did before, or its provider allows the namespace.
+func (r *PaymentSessionReconciler) served(ctx context.Context, of *v1alpha1.PaymentSession) (bool, error) {
+	key := providerOf(of)
+	if key.kind != v1alpha1.KindClusterPaymentProvider || of.Status.State != v1alpha1.SessionStateUnknown {
+		return true, nil
+	}
+	known, _ := r.Directory.lookUp(key)
+	return r.permitted(ctx, of.Namespace, known.allowed)
 }
 
 // terminating reports whether a namespace is being deleted, so that nothing can be created in it. Where that is not known it is

@@ -212,7 +212,7 @@ func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
 	}
 	call := account.Call{
 		Session: scope.session.UID, Operation: scope.action.Call, SessionID: scope.session.Spec.SessionID, Priority: priority,
-		Probe: scope.action.Probe, Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
+		Probe: scope.action.Probe, Asked: scope.action.Memory.Look != "", Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
 		Made: r.auditor(scope, scope.action.Call, cause),
 	}
 	if scope.action.Confirm {

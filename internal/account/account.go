@@ -62,8 +62,9 @@ type Call struct {
 	Operation v1alpha1.Operation
 	SessionID string
 	Priority  Priority
-	// Probe marks a call whose like was rejected before.
-	Probe bool
+	// Probe marks a call whose like was rejected before, and Asked one that a person asks for: it is made although it will most
+	// likely be rejected.
+	Probe, Asked bool
 	// Confirm is asked just before the call is made, if it is not nil. Where it says no the call is dropped, and Confirm has
 	// seen to it that the session is looked at again.
 	Confirm func(context.Context) bool
@@ -119,8 +120,9 @@ type Account struct {
 	outcomes map[types.UID]Outcome
 	// pausedUntil is when the provider's Retry-After is over.
 	pausedUntil time.Time
-	// rejected is true while the account's credentials are known not to be accepted, lastProbe when one was last let through.
-	rejected  bool
+	// rejected is the operation for which the credentials are known not to be accepted, empty for none, lastProbe when a call was
+	// last let through all the same.
+	rejected  v1alpha1.Operation
 	lastProbe time.Time
 	// lacking is true while the credentials are known not to allow something that was asked for.
 	lacking bool
@@ -199,7 +201,7 @@ func (a *Account) Activity() Activity {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return Activity{
-		Queued: len(a.queue.entries), Flying: len(a.flying), Rejected: a.rejected, Outage: !a.breaker.openSince().IsZero(),
+		Queued: len(a.queue.entries), Flying: len(a.flying), Rejected: a.rejected != "", Outage: !a.breaker.openSince().IsZero(),
 		Paused: a.now().Before(a.pausedUntil), Limited: !a.queue.empty() && a.limiter.Tokens() < 1,
 	}
 }
@@ -223,7 +225,7 @@ func (a *Account) Reconfigure(config Config) {
 	}
 	if config.Upstream != a.config.Upstream {
 		// What the endpoint of before did says nothing of this one.
-		a.epoch, a.rejected, a.lacking, a.breaker = nextEpoch(), false, false, newBreaker(a.breakerMoved)
+		a.epoch, a.rejected, a.lacking, a.breaker = nextEpoch(), "", false, newBreaker(a.breakerMoved)
 	}
 	a.config = config
 	signal(a.changed)
@@ -240,8 +242,8 @@ func (a *Account) Submit(call Call) {
 	if _, there := a.outcomes[call.Session]; there {
 		return
 	}
-	if a.rejected || call.Probe {
-		if !a.queue.admitted(call.Session) && a.now().Sub(a.lastProbe) < probeInterval {
+	if a.rejected != "" || call.Probe {
+		if !call.Asked && !a.queue.admitted(call.Session) && !a.probeDue(call.Operation) {
 			a.queue.remove(call.Session)
 			a.foregone(call)
 			call.Wake()
@@ -253,11 +255,26 @@ func (a *Account) Submit(call Call) {
 	signal(a.work)
 }
 
+// probeDue reports whether a call may be made that will most likely be rejected. One that would prove nothing of what was rejected
+// is let through only where nobody has tried that for long.
+func (a *Account) probeDue(operation v1alpha1.Operation) bool {
+	interval := probeInterval
+	if !a.proves(operation) {
+		interval = 3 * probeInterval
+	}
+	return a.now().Sub(a.lastProbe) >= interval
+}
+
+// proves reports whether a call shows by its success that what was rejected is accepted now: some providers let everybody read.
+func (a *Account) proves(operation v1alpha1.Operation) bool {
+	return operation == v1alpha1.OperationExpire || operation == a.rejected || a.rejected == ""
+}
+
 // foregone keeps the outcome of a call that need not be made to be known: where the credentials are accepted, a probe is one
 // of a call that was not allowed.
 func (a *Account) foregone(call Call) {
 	result := upstream.Result{Outcome: v1alpha1.OutcomeNotAllowed}
-	if a.rejected {
+	if a.rejected != "" {
 		result.Outcome = v1alpha1.OutcomeCredentialsRejected
 	}
 	a.outcomes[call.Session] = Outcome{Operation: call.Operation, Result: result, Epoch: a.epoch}
@@ -267,14 +284,14 @@ func (a *Account) foregone(call Call) {
 func (a *Account) Rejected() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.rejected
+	return a.rejected != ""
 }
 
 // NeedsCredentials reports whether sessions wait for other credentials: these are not accepted, or do not allow something.
 func (a *Account) NeedsCredentials() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.rejected || a.lacking
+	return a.rejected != "" || a.lacking
 }
 
 // takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.

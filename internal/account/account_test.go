@@ -7,6 +7,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -278,6 +279,63 @@ func TestRejectedCredentialsAreProbedAndNotHammered(t *testing.T) {
 	})
 }
 
+// TestAReadThatNeedsNoKeyTakesNoRejectionBack has a provider that lets everybody read, and rejects the key of an expire call.
+func TestAReadThatNeedsNoKeyTakesNoRejectionBack(t *testing.T) {
+	provider := &fake{result: func(id string) upstream.Result {
+		if strings.HasPrefix(id, "expire") {
+			return rejecting(id)
+		}
+		return upstream.Result{Outcome: v1alpha1.OutcomeAccepted}
+	}, takes: time.Second}
+	read := func(id string) Call {
+		poll := call(id, Poll)
+		poll.Operation = v1alpha1.OperationObserve
+		return poll
+	}
+	run(t, config(provider), func(account *Account) {
+		before := account.Epoch()
+		account.Submit(call("expire", Expiry))
+		pass(time.Second / 2)
+		account.Submit(read("in flight meanwhile"))
+		pass(time.Minute)
+		if !account.Rejected() || account.Epoch() != before {
+			t.Error("a read that was in flight took the rejection back")
+		}
+		pass(probeInterval)
+		account.Submit(read("no probe"))
+		again := call("expire", Expiry)
+		again.Probe = true
+		account.Acknowledge("expire")
+		account.Submit(again)
+		pass(time.Minute)
+		if got := provider.made(); !slices.Equal(got, []string{"expire", "in flight meanwhile", "expire"}) {
+			t.Errorf("calls %q, want the expire call as the probe and not a read", got)
+		}
+		pass(3 * probeInterval)
+		account.Submit(read("nobody else is there"))
+		pass(time.Minute)
+		if account.Rejected() {
+			t.Error("still rejected, although nobody asks for what was, and reads are answered")
+		}
+	})
+}
+
+func TestACallThatAPersonAsksForIsMadeAlthoughItMayBeRejected(t *testing.T) {
+	provider := &fake{result: rejecting}
+	run(t, config(provider), func(account *Account) {
+		account.Submit(call("a", Expiry))
+		synctest.Wait()
+		account.Acknowledge("a")
+		asked := call("a", Expiry)
+		asked.Probe, asked.Asked = true, true
+		account.Submit(asked)
+		synctest.Wait()
+		if got := len(provider.made()); got != 2 {
+			t.Errorf("%d calls, want the one that was asked for made", got)
+		}
+	})
+}
+
 func TestCredentialsAreReadAgainBeforeARejectionCounts(t *testing.T) {
 	old, mended := &fake{result: rejecting}, &fake{}
 	first := config(old)
@@ -293,6 +351,27 @@ func TestCredentialsAreReadAgainBeforeARejectionCounts(t *testing.T) {
 		outcome, _ := account.Outcome("a")
 		if outcome.Result.Outcome != v1alpha1.OutcomeAccepted || outcome.Epoch != account.Epoch() {
 			t.Errorf("outcome %+v at epoch %d, want it accepted with the mended credentials", outcome, account.Epoch())
+		}
+	})
+}
+
+func TestACallThatIsNotAllowedLetsTheSecretBeReadHurriedly(t *testing.T) {
+	provider := &fake{result: outcomes}
+	told := 0
+	watched := config(provider)
+	watched.Rejected = func(context.Context) { told++ }
+	run(t, watched, func(account *Account) {
+		for _, id := range []string{"a", "b"} {
+			account.Submit(call(string(v1alpha1.OutcomeNotAllowed)+" "+id, Expiry))
+			synctest.Wait()
+		}
+		if !account.NeedsCredentials() || account.Rejected() || told != 1 {
+			t.Errorf("needs others: %v, rejected: %v, told %d times; want true, false and once", account.NeedsCredentials(), account.Rejected(), told)
+		}
+		mended := config(&fake{})
+		account.Reconfigure(mended)
+		if account.NeedsCredentials() {
+			t.Error("other credentials are still said to be needed")
 		}
 	})
 }

@@ -5,6 +5,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -33,7 +34,12 @@ func (a *Account) Run(ctx context.Context) {
 		}
 		a.flights.Go(func() {
 			defer func() { <-slots }()
-			end(a.fly(context.WithoutCancel(ctx), call, config, epoch))
+			err := a.fly(context.WithoutCancel(ctx), call, config, epoch)
+			end(err)
+			if errors.Is(err, errNotMade) {
+				// The next call may try in its place whether the provider is back.
+				signal(a.changed)
+			}
 		})
 	}
 }
@@ -140,7 +146,7 @@ func (a *Account) take() (Call, Config, int64, bool) {
 	defer a.mu.Unlock()
 	for {
 		call, ok := a.queue.pop()
-		if ok && a.rejected && !call.admitted {
+		if ok && a.rejected != "" && !call.admitted {
 			a.foregone(call)
 			call.Wake()
 			continue
@@ -208,11 +214,14 @@ func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, 
 	case epoch != a.epoch:
 		// What the credentials of before came to says nothing of the present ones.
 	case result.Outcome == v1alpha1.OutcomeCredentialsRejected:
-		if !a.rejected {
-			a.rejected, a.lastProbe, tell = true, a.now(), config.Rejected
+		if a.rejected == "" {
+			a.lastProbe, tell = a.now(), config.Rejected
 		}
-	case conclusive(result.Outcome) && (a.rejected || call.Probe && result.Outcome != v1alpha1.OutcomeNotAllowed):
-		a.rejected, a.lacking, a.epoch, tell = false, false, nextEpoch(), config.Recovered
+		if a.proves(call.Operation) {
+			a.rejected = call.Operation
+		}
+	case conclusive(result.Outcome) && a.acceptedAgain(call, result.Outcome):
+		a.rejected, a.lacking, a.epoch, tell = "", false, nextEpoch(), config.Recovered
 	case result.Outcome == v1alpha1.OutcomeNotAllowed && !a.lacking:
 		a.lacking, tell = true, config.Rejected
 	}
@@ -220,6 +229,14 @@ func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, 
 	if tell != nil {
 		tell(ctx)
 	}
+}
+
+// acceptedAgain reports whether a call whose outcome is conclusive takes a rejection back, or a lack of rights.
+func (a *Account) acceptedAgain(call Call, outcome v1alpha1.Outcome) bool {
+	if a.rejected != "" {
+		return a.proves(call.Operation) || call.admitted
+	}
+	return call.Probe && outcome != v1alpha1.OutcomeNotAllowed
 }
 
 // conclusive reports whether an outcome shows that the provider accepted the credentials.

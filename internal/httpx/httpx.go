@@ -113,6 +113,10 @@ func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) 
 		return nil, explain(err)
 	}
 	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the bare connection, which no timeout ends.
+		return &Reply{Code: response.StatusCode, Header: response.Header}, nil
+	}
 	// One byte more than allowed tells a body of just the limit from one that goes on.
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBodyBytes+1))
 	if err != nil {

@@ -5,6 +5,8 @@ package httpx
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -94,6 +96,30 @@ func TestRedirectsAreRepliesAndNotFollowed(t *testing.T) {
 	}
 	if reply.Code != http.StatusTemporaryRedirect {
 		t.Errorf("code %d, want %d", reply.Code, http.StatusTemporaryRedirect)
+	}
+}
+
+// TestAnotherProtocolIsNotSpoken asks a server that switches to one and then says nothing: no timeout ends such a connection.
+func TestAnotherProtocolIsNotSpoken(t *testing.T) {
+	closed := make(chan error, 1)
+	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		connection, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			closed <- err
+			return
+		}
+		defer connection.Close()
+		_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_ = buffered.Flush()
+		_, err = buffered.ReadByte()
+		closed <- err
+	})
+	reply, err := get(t, Options{AllowPrivate: true}, url)
+	if err != nil || reply.Code != http.StatusSwitchingProtocols || len(reply.Body) > 0 {
+		t.Errorf("%+v, %v; want a reply without a body", reply, err)
+	}
+	if err := <-closed; !errors.Is(err, io.EOF) {
+		t.Errorf("the connection ended with %v, want it closed by us", err)
 	}
 }
 

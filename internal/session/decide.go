@@ -191,6 +191,7 @@ func (f Facts) nextCall() (v1alpha1.Operation, time.Time) {
 	if f.rejected() && f.Memory.AccountEpoch != f.AccountEpoch {
 		f.Memory.NextCallAt = f.Now
 	}
+	f.Memory.NextCallAt = f.noLaterThanPolled(f.Memory.NextCallAt)
 	if f.mayExpire() {
 		if f.readFirst() {
 			return v1alpha1.OperationObserve, f.Memory.NextCallAt

@@ -209,7 +209,7 @@ func TestDecide(t *testing.T) {
 		{"closed with a time to live that is over", given(told("Expired", expired), with(gen.TTLAfterClosed(time.Hour))), decided{Reason: "Expired", Ready: yes, Expired: yes, Delete: true}},
 		{"closed, and the annotation asks for a look", given(told("Expired", expired), with(gen.ReconcileAt("1"))), decided{Call: observe}},
 		{"closed, and the look cannot be made", given(told("Expired", expired), with(gen.ReconcileAt("1")), missing), decided{Reason: "Expired", Ready: yes, Expired: yes}},
-		{"closed, and the look fails", given(told("Expired", expired), with(gen.ReconcileAt("1")), heardOutcome(observe, v1alpha1.OutcomeUnavailable)), decided{Reason: "Expired", Ready: yes, Expired: yes}},
+		{"closed, and the look fails", given(told("Expired", expired), with(gen.ReconcileAt("1")), remembering(Memory{Look: "1"}), heardOutcome(observe, v1alpha1.OutcomeUnavailable)), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 		{"closed, and the look shows it active again: expire it", given(told("Expired", expired), with(gen.ReconcileAt("1")), heardState(observe, active)), decided{Call: expire}},
 
 		// Active sessions.
@@ -312,6 +312,42 @@ func TestHandledLook(t *testing.T) {
 	}
 	if answered.Memory.Look != "" {
 		t.Errorf("the look was answered and is still remembered as %q", answered.Memory.Look)
+	}
+}
+
+func TestALookThatIsAskedForWhileACallIsOnItsWayIsMadeAfterIt(t *testing.T) {
+	active := []func(*Facts){with(gen.Active), told("Observed", v1alpha1.SessionStateActive), with(gen.ReconcileAt("at noon"))}
+	polled := Decide(given(append(active, heardState(observe, v1alpha1.SessionStateActive))...))
+	if polled.Verdict.Handled != "" || polled.Wait != atOnce {
+		t.Errorf("handled %q, the next look in %s; want nothing handled and a look at once", polled.Verdict.Handled, polled.Wait)
+	}
+	asked := Decide(given(append(active, remembering(polled.Memory))...))
+	if asked.Call != observe {
+		t.Errorf("call %q, want a read", asked.Call)
+	}
+	looked := Decide(given(append(active, remembering(asked.Memory), heardState(observe, v1alpha1.SessionStateActive))...))
+	if looked.Verdict.Handled != "at noon" || looked.Wait <= atOnce {
+		t.Errorf("handled %q, the next look in %s; want it handled, and no hurry any more", looked.Verdict.Handled, looked.Wait)
+	}
+}
+
+func TestAShorterPollIntervalCountsAtOnce(t *testing.T) {
+	every := func(interval time.Duration) func(*Facts) { return func(f *Facts) { f.PollInterval = interval } }
+	for reason, tc := range map[string]struct {
+		told string
+		want time.Duration
+	}{
+		"an active session":                   {"Observed", time.Minute},
+		"one that the provider cannot answer": {"ProviderUnavailable", 24 * time.Hour},
+	} {
+		before := remembering(Memory{NextCallAt: now.Add(24 * time.Hour)})
+		if wait := Decide(given(with(gen.Active), told(tc.told, v1alpha1.SessionStateActive), before, every(time.Minute))).Wait; wait < tc.want*9/10 || wait > tc.want*11/10 {
+			t.Errorf("%s is read after %s, want about %s", reason, wait, tc.want)
+		}
+	}
+	soon := remembering(Memory{NextCallAt: now.Add(time.Second)})
+	if wait := Decide(given(with(gen.Active), told("Observed", v1alpha1.SessionStateActive), soon, every(time.Hour))).Wait; wait != time.Second {
+		t.Errorf("a longer interval puts a read off by %s", wait)
 	}
 }
 

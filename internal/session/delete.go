@@ -49,7 +49,7 @@ func (f Facts) decideDeletion() Action {
 		return f.release("")
 	case f.heardTheEnd():
 		return f.releaseClosed()
-	case f.InvalidSessionID, f.saidBefore(v1alpha1.ReasonInvalidSessionID):
+	case f.neverValid():
 		return f.release("its id is not one of the provider's")
 	case f.saidBefore(v1alpha1.ReasonExpireUnsupported), f.heardOutcome(v1alpha1.OutcomeUnsupported):
 		return f.release("the provider cannot expire it by a call: it stays payable until it runs out")
@@ -59,6 +59,8 @@ func (f Facts) decideDeletion() Action {
 		return f.release("")
 	case f.Obstacle != nil && !f.served():
 		return f.obstructed()
+	case f.InvalidSessionID:
+		return f.conclude(v1alpha1.ReasonInvalidSessionID, f.SessionIDName)
 	case f.heardOutcome(v1alpha1.OutcomeNotFound) && !f.seen():
 		return f.hearMissing()
 	case f.Heard != nil:
@@ -72,6 +74,12 @@ func (f Facts) decideDeletion() Action {
 // expire what it opened.
 func (f Facts) served() bool {
 	return f.Obstacle.Reason == v1alpha1.ReasonNamespaceNotAllowed && f.seen()
+}
+
+// neverValid reports whether the class refuses the session's id, or did before where nobody can ask it now. A session that the
+// provider has shown proves that it is the class that is wrong.
+func (f Facts) neverValid() bool {
+	return !f.seen() && (f.InvalidSessionID || f.Obstacle != nil && f.saidBefore(v1alpha1.ReasonInvalidSessionID))
 }
 
 func (f Facts) saidBefore(reason string) bool {

@@ -88,6 +88,10 @@ func (f Facts) conclude(reason, details string) Action {
 		action.Memory.NextCallAt = f.Now.Add(call)
 	}
 	action.Wait = f.untilLook(reason, action.Verdict.Progress, call)
+	if f.Heard != nil && f.look() != "" && f.look() != f.Memory.Look {
+		// It was asked for when this call was already on its way.
+		action.Wait = atOnce
+	}
 	return action
 }
 

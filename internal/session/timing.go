@@ -10,6 +10,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
+// atOnce is the shortest wait that there is: 0 is none.
+const atOnce = time.Millisecond
+
 // untilCall is the time until the next call; 0 where none is due by itself.
 func (f Facts) untilCall(reason string, progress Progress) time.Duration {
 	wait := f.byRow(reason, progress)
@@ -41,6 +44,18 @@ func (f Facts) byRow(reason string, progress Progress) time.Duration {
 	default:
 		return 0
 	}
+}
+
+// noLaterThanPolled brings a call nearer that was set for a longer pollInterval than there is now.
+func (f Facts) noLaterThanPolled(at time.Time) time.Time {
+	ready := f.ready()
+	if ready == nil || f.PollInterval == 0 || table[ready.Reason].next != polling && table[ready.Reason].next != backingOffToPoll {
+		return at
+	}
+	if at.Sub(f.Now) > f.PollInterval+f.PollInterval/10 {
+		return f.Now.Add(f.spread(f.PollInterval))
+	}
+	return at
 }
 
 // backoff doubles from one second to a limit, and is never shorter than what the provider asked for.

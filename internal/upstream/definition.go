@@ -183,6 +183,9 @@ func (d *Definition) compileState() error {
 	if d.status, err = compile("spec.state.status", d.spec.State.Status, reply, cel.StringType); err != nil {
 		return err
 	}
+	if _, taken := d.spec.State.Words[""]; taken {
+		return &DefinitionError{Field: "spec.state.words", Problem: "the empty word cannot mean a state: it is what spec.state.status gives for a reply that tells none"}
+	}
 	for i, override := range d.spec.State.Overrides {
 		when, err := compile(fmt.Sprintf("spec.state.overrides[%d].when", i), override.When, replyAndStatus, cel.BoolType)
 		if err != nil {

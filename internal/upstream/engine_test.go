@@ -89,6 +89,7 @@ func TestDocumentedReplies(t *testing.T) {
 		{"omise", "422 already_authorized", expire, 422, `{"object":"error","code":"already_authorized","message":"x"}`, v1alpha1.OutcomeRefused, ""},
 		{"omise", "422 not_pending", expire, 422, `{"object":"error","code":"not_pending","message":"x"}`, v1alpha1.OutcomeRefused, ""},
 		{"omise", "authentication_failure", expire, 401, `{"object":"error","code":"authentication_failure","message":"authentication failed"}`, v1alpha1.OutcomeCredentialsRejected, ""},
+		{"helio", "the server's own 404, for a path that is none", expire, 404, `{"message":"Cannot POST /v1/v1/charge/api-key/1/expire","error":"Not Found","statusCode":404}`, v1alpha1.OutcomeUnexpectedResponse, ""},
 		{"omise", "not_found", observe, 404, `{"object":"error","code":"not_found","message":"charge was not found"}`, v1alpha1.OutcomeNotFound, ""},
 		{"omise", "an error object under 503", expire, 503, `{"object":"error","code":"service_unavailable","message":"x"}`, v1alpha1.OutcomeUnavailable, ""},
 
@@ -199,6 +200,7 @@ func TestDefinitionErrorsSayWhere(t *testing.T) {
 		"NoStatusYet":      {func(s *v1alpha1.PaymentProviderClassSpec) { s.Message = "status" }, "spec.message", "undeclared reference"},
 		"Pattern":          {func(s *v1alpha1.PaymentProviderClassSpec) { s.SessionID.Pattern = "a(" }, "spec.sessionID.pattern", "missing closing )"},
 		"UnknownWord":      {func(s *v1alpha1.PaymentProviderClassSpec) { s.Outcomes[0].Status = "gone" }, "spec.outcomes[0].status", "not one of spec.state.words"},
+		"EmptyWord":        {func(s *v1alpha1.PaymentProviderClassSpec) { s.State.Words[""] = "expired" }, "spec.state.words", "the empty word"},
 		"UnknownKey":       {func(s *v1alpha1.PaymentProviderClassSpec) { s.Authentication[0].Basic.Username = "key" }, "spec.authentication[0]", "not one of spec.credentials"},
 		"ReservedHeader":   {func(s *v1alpha1.PaymentProviderClassSpec) { s.Headers[0].Name = "authorization" }, "spec.headers[0].name", "spec.authentication"},
 		"NoID":             {func(s *v1alpha1.PaymentProviderClassSpec) { s.Observe.Path = "/charges" }, "spec.observe.path", "{id} once"},
