@@ -219,22 +219,58 @@ func TestInvalidSessionID(t *testing.T) {
 	}
 }
 
-func TestClusterProviderServesTheNamespacesThatItAllows(t *testing.T) {
-	w := newWorld(t)
-	w.create(t, gen.Secret(w.namespace, "omise"))
-	name := "cluster-" + w.namespace
-	elsewhere := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "elsewhere"}}
-	provider := gen.ClusterPaymentProvider(name, "omise", elsewhere, gen.Endpoint(w.url+"/omise"))
-	w.create(t, provider)
-	// It would be every later test's too. The test's own context has ended by then.
+// provideEverywhere makes a cluster provider, with its Secret, for the namespaces of a team. It is gone when the test ends: it would be
+// every later test's too.
+func (w *world) provideEverywhere(t *testing.T, team v1alpha1.LabelValue) *v1alpha1.ClusterPaymentProvider {
+	t.Helper()
+	allowed := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": team}}
+	provider := gen.ClusterPaymentProvider("cluster-"+w.namespace, "omise", allowed, gen.Endpoint(w.url+"/omise"))
+	w.create(t, gen.Secret(w.namespace, "omise"), provider)
 	t.Cleanup(func() {
 		free := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
+		// The test's own context has ended by now.
 		for _, err := range []error{w.Delete(context.Background(), provider), w.Patch(context.Background(), provider, free)} {
 			if client.IgnoreNotFound(err) != nil {
 				t.Error(err)
 			}
 		}
 	})
+	return provider
+}
+
+// TestOnlyANamespaceThatIsServedTakesASessionOver deletes a session while an object in another namespace wants it active.
+func TestOnlyANamespaceThatIsServedTakesASessionOver(t *testing.T) {
+	w := newWorld(t)
+	provider := w.provideEverywhere(t, "shop")
+	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "elsewhere-"}}
+	w.create(t, elsewhere)
+	for _, tc := range []struct {
+		why    string
+		labels string
+		want   simulator.State
+	}{
+		{"nobody serves it there", `{"metadata":{"labels":{"team":"other"}}}`, simulator.Expired},
+		{"it is served there", `{"metadata":{"labels":{"team":"shop"}}}`, simulator.Open},
+	} {
+		w.change(t, elsewhere, tc.labels)
+		here := w.reason(t, w.session(t, "omise", simulator.Open, gen.Active, gen.ClusterProvider(provider.Name)), v1alpha1.ReasonObserved)
+		there := gen.Session(elsewhere.Name, here.Name, "omise", here.Spec.SessionID, gen.Active, gen.ClusterProvider(provider.Name))
+		w.create(t, there)
+		w.awaitCached(t, elsewhere)
+		if err := w.Delete(t.Context(), here); err != nil {
+			t.Fatal(err)
+		}
+		await.Gone(t, w, here)
+		if state := w.upstreams.State("omise", here.Spec.SessionID); state != tc.want {
+			t.Errorf("%s: the session is %s, want %s", tc.why, state, tc.want)
+		}
+	}
+}
+
+func TestClusterProviderServesTheNamespacesThatItAllows(t *testing.T) {
+	w := newWorld(t)
+	provider := w.provideEverywhere(t, "elsewhere")
+	name := provider.Name
 	session := w.session(t, "omise", simulator.Open, gen.ClusterProvider(name))
 	w.reason(t, session, v1alpha1.ReasonNamespaceNotAllowed)
 	if calls := w.upstreams.Calls(); len(calls) > 0 {

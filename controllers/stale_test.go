@@ -31,13 +31,13 @@ func (w *world) hold(t *testing.T, session *v1alpha1.PaymentSession) {
 	w.wire.hold()
 }
 
-// awaitCached waits until the manager knows a session as it is.
-func (w *world) awaitCached(t *testing.T, session *v1alpha1.PaymentSession) {
+// awaitCached waits until the manager knows an object as it is.
+func (w *world) awaitCached(t *testing.T, object client.Object) {
 	t.Helper()
-	awaitTrue(t, "the manager knows the session as it is", func() bool {
-		known := &v1alpha1.PaymentSession{}
-		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(session), known)
-		return err == nil && known.ResourceVersion == session.ResourceVersion
+	awaitTrue(t, "the manager knows the object as it is", func() bool {
+		known, ok := object.DeepCopyObject().(client.Object)
+		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(object), known)
+		return ok && err == nil && known.GetResourceVersion() == object.GetResourceVersion()
 	})
 }
 
