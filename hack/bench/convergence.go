@@ -41,7 +41,8 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 		}
 	}
 	lab.upstreams.SetLatency(0)
-	return figures, nil
+	peak := &Figure{Name: "peak memory of the manager that did all this", Unit: "MiB"}
+	return append(figures, peak), lab.addPeakMemory(peak)
 }
 
 // turns are the figures of the manager and of the bare loop, which take turns so that both meet the same noise.

@@ -23,48 +23,51 @@ const costly = 100
 
 // cost counts, for each provider, the upstream calls and the writes to the API server that a session's life takes, the
 // creation apart: by the simulator's log and by the API server's own metrics. The finalizer comes with the creation, as the
-// admission policy puts it there, and once, for comparison, without.
-func cost(lab *lab, _ int) ([]*Figure, error) {
+// admission policy puts it there, or not.
+func cost(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
+	without := func(session *v1alpha1.PaymentSession) { session.Finalizers = nil }
 	for _, provider := range gen.Providers {
-		calls, writes, err := lab.costOf(context.Background(), provider)
-		if err != nil {
-			return nil, err
+		calls, writes := &Figure{Name: provider + ": upstream calls a session"}, &Figure{Name: provider + ": writes a session"}
+		unaided := &Figure{Name: provider + ": writes a session, without the admission policy"}
+		for range runs {
+			if err := lab.costOf(context.Background(), provider, calls, writes); err != nil {
+				return nil, err
+			}
+			if err := lab.costOf(context.Background(), provider, &Figure{}, unaided, without); err != nil {
+				return nil, err
+			}
 		}
-		calls.Name, writes.Name = provider+": upstream calls a session", provider+": writes a session"
-		figures = append(figures, calls, writes)
+		figures = append(figures, calls, writes, unaided)
 	}
-	_, writes, err := lab.costOf(context.Background(), "omise", func(session *v1alpha1.PaymentSession) { session.Finalizers = nil })
-	if err != nil {
-		return nil, err
-	}
-	writes.Name = "omise: writes a session, without the admission policy"
-	return append(figures, writes), nil
+	return figures, nil
 }
 
-func (l *lab) costOf(ctx context.Context, provider string, options ...gen.SessionOption) (calls, writes *Figure, err error) {
+func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure, options ...gen.SessionOption) error {
 	namespace, err := l.shop(ctx, provider)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	before, err := l.writes(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	called := len(l.upstreams.Calls())
 	if err := l.fill(ctx, namespace, provider, costly, options...); err != nil {
-		return nil, nil, err
+		return err
 	}
 	if err := l.awaitFinished(ctx, namespace, costly); err != nil {
-		return nil, nil, err
+		return err
 	}
 	// The API server counts a request when it has answered, which may be after the watch has told of it.
 	time.Sleep(time.Second)
 	after, err := l.writes(ctx)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	return &Figure{Values: []float64{float64(len(l.upstreams.Calls())-called) / costly}}, &Figure{Values: []float64{(after - before) / costly}}, nil
+	calls.add(float64(len(l.upstreams.Calls())-called) / costly)
+	writes.add((after - before) / costly)
+	return nil
 }
 
 // writes is how many requests have changed sessions so far, creations apart.

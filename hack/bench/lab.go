@@ -110,8 +110,8 @@ func (l *lab) stop() error {
 	return err
 }
 
-// shop makes a namespace with one account in it.
-func (l *lab) shop(ctx context.Context, provider string) (string, error) {
+// shop makes a namespace with one account in it, whose limits are out of the way.
+func (l *lab) shop(ctx context.Context, provider string, options ...gen.ProviderOption) (string, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
 	if err := l.api.Create(ctx, namespace); err != nil {
 		return "", err
@@ -119,7 +119,8 @@ func (l *lab) shop(ctx context.Context, provider string) (string, error) {
 	if err := l.api.Create(ctx, gen.Secret(namespace.Name, provider)); err != nil {
 		return "", err
 	}
-	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, gen.Endpoint(l.url+"/"+provider), gen.RateLimit(10000, time.Second)))
+	options = append([]gen.ProviderOption{gen.Endpoint(l.url + "/" + provider), gen.RateLimit(10000, time.Second)}, options...)
+	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, options...))
 }
 
 // fill makes sessions that should be expired, with the finalizer that the admission policy would put on.

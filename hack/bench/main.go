@@ -5,7 +5,7 @@
 // shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
 // in the same run.
 //
-//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--closed N,N] [--latencies T,T] [--out FOLDER]
+//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--out FOLDER]
 //
 // It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number of sessions.
 package main
@@ -77,6 +77,7 @@ var scenarios = []struct {
 	{"latency", latency},
 	{"teardown", teardown},
 	{"closed", closed},
+	{"active", active},
 }
 
 func main() {
@@ -86,12 +87,12 @@ func main() {
 	flag.Var(&latencies, "latencies", "how long the providers take, in the scenario convergence")
 	sizes := list[int]{[]int{1000, 10000}, strconv.Atoi}
 	flag.Var(&sizes, "sizes", "how many sessions to converge")
-	closed := list[int]{[]int{10000, 50000}, strconv.Atoi}
-	flag.Var(&closed, "closed", "how many closed sessions to start on")
+	starts := list[int]{[]int{10000, 50000}, strconv.Atoi}
+	flag.Var(&starts, "starts", "how many sessions to start on")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	if err := bench(*runs, *only, *out, scale{sizes.values, closed.values, latencies.values}); err != nil {
+	if err := bench(*runs, *only, *out, scale{sizes.values, starts.values, latencies.values}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -119,8 +120,8 @@ func (l *list[T]) Set(text string) error {
 
 // scale is how much is measured.
 type scale struct {
-	// sizes are the numbers of sessions to converge, and closed those of closed sessions to start on.
-	sizes, closed []int
+	// sizes are the numbers of sessions to converge, and starts those to start on.
+	sizes, starts []int
 	// latencies are the provider's.
 	latencies []time.Duration
 }

@@ -1,0 +1,162 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+	"github.com/payops-dev/payment-session-operator/test/process"
+)
+
+// closed measures the manager's start on many sessions that are finished: the time until it has expired one that is not, the most
+// memory that it takes, and the calls and writes that the others cost, of which there should be none.
+func closed(lab *lab, runs int) ([]*Figure, error) {
+	ctx := context.Background()
+	return lab.startsOn(ctx, runs, "closed", func(namespace string, count int) error {
+		return lab.fillClosed(ctx, namespace, count)
+	}, func(namespace string, count int, starts *started) ([]*Figure, error) {
+		writes, err := lab.writes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		calls := len(lab.upstreams.Calls())
+		if err := lab.starts(ctx, namespace, runs, starts); err != nil {
+			return nil, err
+		}
+		after, err := lab.writes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return []*Figure{
+			// The session that was waited for costs one call, a status and a finalizer.
+			{Name: fmt.Sprintf("calls for %d closed sessions in %d starts", count, runs), Values: []float64{float64(len(lab.upstreams.Calls()) - calls - runs)}},
+			{Name: fmt.Sprintf("writes for %d closed sessions in %d starts", count, runs), Values: []float64{after - writes - 2*float64(runs)}},
+		}, nil
+	})
+}
+
+// active measures the same where the sessions are open and watched over. They are read so rarely that it does not count.
+func active(lab *lab, runs int) ([]*Figure, error) {
+	ctx := context.Background()
+	return lab.startsOn(ctx, runs, "active", func(namespace string, count int) error {
+		if err := lab.start(); err != nil {
+			return err
+		}
+		if err := lab.fill(ctx, namespace, "omise", count, gen.Active); err != nil {
+			return err
+		}
+		if err := lab.await(ctx, namespace, count, observed); err != nil {
+			return err
+		}
+		return lab.stop()
+	}, func(namespace string, _ int, starts *started) ([]*Figure, error) {
+		return nil, lab.starts(ctx, namespace, runs, starts)
+	})
+}
+
+// started are the figures of the manager's starts: the time, and the most memory that it took.
+type started struct{ took, peak *Figure }
+
+// startsOn measures starts on ever more sessions of one kind, and gives the memory that each of them takes.
+func (l *lab) startsOn(
+	ctx context.Context, runs int, kind string, fill func(namespace string, count int) error,
+	measure func(namespace string, count int, starts *started) ([]*Figure, error),
+) ([]*Figure, error) {
+	namespace, err := l.shop(ctx, "omise", gen.PollInterval(24*time.Hour))
+	if err != nil {
+		return nil, err
+	}
+	if err := l.stop(); err != nil {
+		return nil, err
+	}
+	empty := &started{timed("start with no session until one is expired"), &Figure{Name: "peak memory with no session", Unit: "MiB"}}
+	if err := l.starts(ctx, namespace, runs, empty); err != nil {
+		return nil, err
+	}
+	figures, made := []*Figure{empty.took, empty.peak}, 0
+	for _, count := range l.scale.starts {
+		if err := fill(namespace, count-made); err != nil {
+			return nil, err
+		}
+		made = count
+		starts := &started{
+			timed("start on %d %s sessions until another one is expired", count, kind),
+			&Figure{Name: fmt.Sprintf("peak memory at a start on %d %s sessions", count, kind), Unit: "MiB"},
+		}
+		others, err := measure(namespace, count, starts)
+		if err != nil {
+			return nil, err
+		}
+		each := (starts.peak.median() - empty.peak.median()) * 1024 / float64(count)
+		figures = append(figures, starts.took, starts.peak,
+			&Figure{Name: fmt.Sprintf("memory for each of %d %s sessions", count, kind), Unit: "KiB", Values: []float64{each}})
+		figures = append(figures, others...)
+	}
+	return figures, l.start()
+}
+
+// starts runs the manager again and again, each time with one session that is to be expired, measures until that is finished, and
+// stops the manager.
+func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *started) error {
+	for range runs {
+		number := l.last
+		l.last++
+		if err := l.create(ctx, namespace, "omise", number); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := l.start(); err != nil {
+			return err
+		}
+		wanted := func(session *v1alpha1.PaymentSession) bool {
+			return session.Name == sessionName(number) && finished(session)
+		}
+		if err := l.await(ctx, namespace, 1, wanted); err != nil {
+			return err
+		}
+		figures.took.add(time.Since(begin).Seconds())
+		// The answer to the last write may still be on its way. A manager that never heard it writes again as it ends.
+		time.Sleep(time.Second)
+		if err := l.addPeakMemory(figures.peak); err != nil {
+			return err
+		}
+		if err := l.stop(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPeakMemory adds the most memory that the manager has taken so far, in MiB.
+func (l *lab) addPeakMemory(figure *Figure) error {
+	bytes, err := process.PeakMemory(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	figure.add(float64(bytes) / (1 << 20))
+	return nil
+}
+
+// fillClosed makes sessions as a manager leaves them behind.
+func (l *lab) fillClosed(ctx context.Context, namespace string, count int) error {
+	first := l.last
+	l.last += count
+	now := metav1.NewTime(time.Now()).Rfc3339Copy()
+	return parallel(count, func(i int) error {
+		session := gen.Session(namespace, sessionName(first+i), "omise", gen.ID("omise", first+i))
+		if err := l.api.Create(ctx, session); err != nil {
+			return err
+		}
+		before := session.DeepCopy()
+		session.Status = gen.ExpiredStatus(now)
+		return l.api.Status().Patch(ctx, session, client.MergeFrom(before))
+	})
+}
