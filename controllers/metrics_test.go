@@ -67,6 +67,20 @@ payops_sessions{class="omise",desired="expired",state="unknown"} 1
 	}
 }
 
+// TestADeletionThatIsOnlyQueuedIsCountedApart has an account that may make one call an hour.
+func TestADeletionThatIsOnlyQueuedIsCountedApart(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "omise", gen.RateLimit(1, time.Hour))
+	session := w.reason(t, w.session(t, "omise", simulator.Open, gen.Active), v1alpha1.ReasonObserved)
+	if err := w.Delete(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	awaitTrue(t, "its call is queued", func() bool { return w.counted(t, "payops_account_calls", "queued") == 1 })
+	if count := w.counted(t, "payops_deletions_blocked", "Queued"); count != 1 {
+		t.Errorf("%v deletions are said to be queued, want 1", count)
+	}
+}
+
 // flying is how many calls are in flight.
 func (w *world) flying(t *testing.T) float64 {
 	t.Helper()

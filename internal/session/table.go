@@ -94,7 +94,7 @@ var table = map[string]row{
 	},
 	v1alpha1.ReasonSessionNotFound: {
 		ready: no, expired: unknown, patient: true, next: backingOff, alarming: true,
-		message: "The provider does not know the session. Check spec.sessionID, and that the provider object is for the right account and environment.",
+		message: "The provider does not know the session. Check spec.sessionID, and that the provider object is for the right account and environment; then give the annotation " + v1alpha1.ReconcileAtAnnotation + " a new value.",
 	},
 	v1alpha1.ReasonInvalidSessionID: {
 		ready: no, expired: unknown, progress: Stalled, next: never, alarming: true,
