@@ -20,23 +20,20 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	for _, latency := range lab.scale.latencies {
 		lab.upstreams.SetLatency(latency)
-		var measured []*turns
+		var smaller *turns
 		for _, count := range lab.scale.sizes {
-			measured = append(measured, newTurns(count, latency))
-		}
-		// The sizes take turns, too: a machine that slows down in the course of the run slows all of them.
-		for range runs {
-			for _, turns := range measured {
+			// One size after the other: a run is slower after a large one has been torn down than after a small one.
+			turns := newTurns(count, latency)
+			for range runs {
 				if err := lab.takeTurns(turns); err != nil {
 					return nil, err
 				}
 			}
-		}
-		for i, turns := range measured {
 			turns.ours.beside(turns.bare)
-			if i > 0 {
-				turns.compare(measured[i-1])
+			if smaller != nil {
+				turns.compare(smaller)
 			}
+			smaller = turns
 			figures = append(figures, turns.ours, turns.bare, turns.each, turns.bareEach, turns.processor)
 		}
 	}
