@@ -102,6 +102,11 @@ func deleteNamespace(t *testing.T, namespace string) {
 
 func awaitNamespaceGone(t *testing.T, namespace string) {
 	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", "jsonpath={.status.conditions}"))
+		}
+	})
 	await.Gone(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 }
 
