@@ -100,6 +100,25 @@ type StateOverride struct {
 // +kubebuilder:validation:Enum=active;processing;expired;completed;failed
 type StateWord string
 
+// StillPayable recognizes a closed session that leaves something payable
+// behind.
+type StillPayable struct {
+	// when is a CEL condition over status (the provider's word), code, headers,
+	// body and now. It is looked at only where the state is closed.
+	//
+	// +required
+	When Expression `json:"when"`
+
+	// what can still be paid, as part of a sentence: the invoice that the payer
+	// started.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:Pattern=`^[ -~]+$`
+	// +required
+	What string `json:"what"`
+}
+
 // StateMapping is how a session's state is read from a reply.
 type StateMapping struct {
 	// status is a CEL expression over code, headers, body and now that gives the
@@ -116,6 +135,16 @@ type StateMapping struct {
 	// +kubebuilder:validation:MaxProperties=64
 	// +required
 	Words map[string]StateWord `json:"words"`
+
+	// stillPayable says what can be paid elsewhere although the session is
+	// closed: a payment link that was used may leave an invoice behind. First
+	// match wins. The text goes into the session's message, and a deletion that
+	// is released in such a state is counted as payable.
+	//
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	StillPayable []StillPayable `json:"stillPayable,omitempty"`
 
 	// overrides are looked at in their order, first match wins, before words.
 	//

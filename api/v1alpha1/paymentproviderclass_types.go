@@ -32,6 +32,21 @@ type SessionIDFormat struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +required
 	Pattern string `json:"pattern"`
+
+	// caseInsensitive is true where two ids that differ in case name one
+	// session, as UUIDs do. An id is sent as it is written.
+	//
+	// +optional
+	CaseInsensitive bool `json:"caseInsensitive,omitempty"`
+
+	// inReply is a CEL expression over code, headers, body and now that gives
+	// the id of the session that a reply is about. A reply about another session
+	// than the one that was asked for proves nothing, whatever its status: it is
+	// an UnexpectedResponse. A reply that names no session is taken for the one
+	// that was asked for.
+	//
+	// +optional
+	InReply Expression `json:"inReply,omitempty"`
 }
 
 // Environment is one place where the provider's API is served.
@@ -248,18 +263,21 @@ type PaymentProviderClassSpec struct {
 	// +required
 	Observe Call `json:"observe"`
 
-	// errorShape is a CEL condition over code, headers, body and now that
-	// recognizes this provider's own error reply. A 404 counts as NotFound in
-	// that shape only: any other comes from a proxy or a wrong endpoint.
+	// unknownSession is a CEL condition over code, headers, body and now that
+	// recognizes the provider's own "no such session". A 404 that it does not
+	// recognize is an UnexpectedResponse: it comes from a proxy, from a wrong
+	// endpoint, or from the same server for a path that it does not have. A
+	// deletion is released on the word of this condition, so it must not
+	// recognize the server's "no such route".
 	//
 	// +required
-	ErrorShape Expression `json:"errorShape"`
+	UnknownSession Expression `json:"unknownSession"`
 
 	// outcomes are looked at in their order, first match wins, before the
 	// engine's own reading of the HTTP status: 2xx Accepted, 401
-	// CredentialsRejected, 403 NotAllowed, 404 NotFound (in errorShape), 408 and
-	// 5xx Unavailable, 429 Throttled, every other 4xx Refused, anything else
-	// UnexpectedResponse.
+	// CredentialsRejected, 403 NotAllowed, 404 NotFound (where unknownSession
+	// says so), 408 and 5xx Unavailable, 429 Throttled, every other 4xx Refused,
+	// anything else UnexpectedResponse.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64

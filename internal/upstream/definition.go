@@ -23,13 +23,15 @@ type Definition struct {
 	sessionID       *regexp.Regexp
 	credentialNames []string
 
-	errorShape cel.Program
-	outcomes   []outcomeRule
-	status     cel.Program
-	overrides  []stateOverride
-	expiredAt  cel.Program
-	requestID  cel.Program
-	message    cel.Program
+	inReply        cel.Program
+	unknownSession cel.Program
+	outcomes       []outcomeRule
+	status         cel.Program
+	overrides      []stateOverride
+	stillPayable   []stillPayable
+	expiredAt      cel.Program
+	requestID      cel.Program
+	message        cel.Program
 }
 
 type outcomeRule struct {
@@ -40,6 +42,11 @@ type outcomeRule struct {
 type stateOverride struct {
 	when  cel.Program
 	state v1alpha1.SessionState
+}
+
+type stillPayable struct {
+	when cel.Program
+	what string
 }
 
 // DefinitionError says what of a class is wrong, and where.
@@ -66,8 +73,9 @@ func Compile(spec *v1alpha1.PaymentProviderClassSpec) (*Definition, error) {
 		definition.credentialNames = append(definition.credentialNames, key.Name)
 	}
 	for _, check := range []func() error{
-		definition.compilePattern, definition.checkCalls, definition.checkEnvironments, definition.checkAuthentication,
-		definition.checkHeaders, definition.compileOutcomes, definition.compileState, definition.compileDetails,
+		definition.compilePattern, definition.checkCalls, definition.checkEnvironments, definition.checkCredentials,
+		definition.checkHeaders, definition.checkAuthentication, definition.compileOutcomes, definition.compileState,
+		definition.compileDetails,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -119,7 +127,7 @@ func parseBase(text string) (*url.URL, error) {
 	return base, nil
 }
 
-func (d *Definition) checkAuthentication() error {
+func (d *Definition) checkCredentials() error {
 	for i, way := range d.spec.Authentication {
 		for _, name := range credentialsOf(way) {
 			if !slices.Contains(d.credentialNames, name) {
@@ -148,20 +156,60 @@ func credentialsOf(way v1alpha1.Authentication) []string {
 	return names
 }
 
-// checkHeaders refuses headers that net/http or the engine sets itself: there they would be lost or sent twice.
+// ownedByHTTP are the headers that net/http or the engine sets itself, or that belong to one connection: a class's own value
+// would be lost, sent twice, or break the reply. https://pkg.go.dev/net/http#Request says which are ignored.
+var ownedByHTTP = []string{
+	"Accept-Encoding", "Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authenticate",
+	"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
+}
+
+const authorization = "Authorization"
+
 func (d *Definition) checkHeaders() error {
-	reserved := []string{"Authorization", "Host", "Content-Length", "Transfer-Encoding", "Connection", "User-Agent", "Cookie"}
 	for i, header := range d.spec.Headers {
-		if slices.Contains(reserved, http.CanonicalHeaderKey(header.Name)) {
+		name := http.CanonicalHeaderKey(header.Name)
+		if name == authorization || slices.Contains(ownedByHTTP, name) {
 			return &DefinitionError{Field: fmt.Sprintf("spec.headers[%d].name", i), Problem: header.Name + " cannot be set here; credentials belong in spec.authentication"}
 		}
 	}
 	return nil
 }
 
+// checkAuthentication refuses two credentials in one place: the later would silently replace the earlier.
+func (d *Definition) checkAuthentication() error {
+	taken := map[string]string{}
+	for i, header := range d.spec.Headers {
+		taken["header "+http.CanonicalHeaderKey(header.Name)] = fmt.Sprintf("spec.headers[%d]", i)
+	}
+	for i, way := range d.spec.Authentication {
+		field := fmt.Sprintf("spec.authentication[%d]", i)
+		place := placeOf(way)
+		if name, isHeader := strings.CutPrefix(place, "header "); isHeader && slices.Contains(ownedByHTTP, name) {
+			return &DefinitionError{Field: field + ".header.name", Problem: way.Header.Name + " belongs to HTTP itself: the credential would be lost"}
+		}
+		if by, there := taken[place]; there {
+			return &DefinitionError{Field: field, Problem: fmt.Sprintf("it writes the same %s as %s", place, by)}
+		}
+		taken[place] = field
+	}
+	return nil
+}
+
+// placeOf is where in a request a credential goes.
+func placeOf(way v1alpha1.Authentication) string {
+	switch {
+	case way.Header != nil:
+		return "header " + http.CanonicalHeaderKey(way.Header.Name)
+	case way.QueryParameter != nil:
+		return "query parameter " + way.QueryParameter.Name
+	default:
+		return "header " + authorization
+	}
+}
+
 func (d *Definition) compileOutcomes() error {
 	var err error
-	if d.errorShape, err = compile("spec.errorShape", d.spec.ErrorShape, reply, cel.BoolType); err != nil {
+	if d.unknownSession, err = compile("spec.unknownSession", d.spec.UnknownSession, reply, cel.BoolType); err != nil {
 		return err
 	}
 	for i, rule := range d.spec.Outcomes {
@@ -193,6 +241,13 @@ func (d *Definition) compileState() error {
 		}
 		d.overrides = append(d.overrides, stateOverride{when: when, state: override.State})
 	}
+	for i, rest := range d.spec.State.StillPayable {
+		when, err := compile(fmt.Sprintf("spec.state.stillPayable[%d].when", i), rest.When, replyAndStatus, cel.BoolType)
+		if err != nil {
+			return err
+		}
+		d.stillPayable = append(d.stillPayable, stillPayable{when: when, what: rest.What})
+	}
 	return nil
 }
 
@@ -204,6 +259,7 @@ func (d *Definition) compileDetails() error {
 		wants   []*cel.Type
 		program *cel.Program
 	}{
+		{"spec.sessionID.inReply", d.spec.SessionID.InReply, reply, []*cel.Type{cel.StringType, cel.IntType}, &d.inReply},
 		{"spec.expiredAt", d.spec.ExpiredAt, replyAndStatus, []*cel.Type{cel.TimestampType, cel.StringType}, &d.expiredAt},
 		{"spec.requestID", d.spec.RequestID, reply, []*cel.Type{cel.StringType}, &d.requestID},
 		{"spec.message", d.spec.Message, reply, []*cel.Type{cel.StringType}, &d.message},
@@ -234,6 +290,11 @@ func (d *Definition) SessionIDName() string { return d.spec.SessionID.Name }
 func (d *Definition) ValidSessionID(id string) bool {
 	// A dot segment would name another path, whatever the class's pattern thinks of it.
 	return id != "." && id != ".." && d.sessionID.MatchString(id)
+}
+
+// SameSession reports whether two ids name one session at the provider.
+func (d *Definition) SameSession(one, other string) bool {
+	return one == other || d.spec.SessionID.CaseInsensitive && strings.EqualFold(one, other)
 }
 
 // BaseURL finds where the API is served: endpoint if there is one, else the named environment, else the default one.

@@ -33,5 +33,5 @@ func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessi
 		return Result{Outcome: v1alpha1.OutcomeUnexpectedResponse, Message: err.Error()}
 	}
 	received, err := e.Door.Do(ctx, request)
-	return e.Definition.interpret(operation, received, err, e.Credentials, time.Now())
+	return e.Definition.interpret(operation, sessionID, received, err, e.Credentials, time.Now())
 }

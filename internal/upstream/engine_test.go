@@ -32,6 +32,12 @@ func compiled(t *testing.T, provider string) *Definition {
 	return definition
 }
 
+// idIn is the id of the session that a reply is about, as the class reads it.
+func idIn(definition *Definition, body string) string {
+	decoded, _ := decode([]byte(body))
+	return facts{"code": 200, "headers": map[string]string{}, "body": decoded, "now": noon}.id(definition.inReply)
+}
+
 // TestDocumentedReplies reads replies that the providers' pages show and the simulator does not give.
 func TestDocumentedReplies(t *testing.T) {
 	cases := []struct {
@@ -106,7 +112,8 @@ func TestDocumentedReplies(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.provider+"/"+tc.reason, func(t *testing.T) {
-			result := compiled(t, tc.provider).interpret(tc.operation, &httpx.Reply{Code: tc.code, Header: http.Header{}, Body: []byte(tc.body)}, nil, nil, noon)
+			definition := compiled(t, tc.provider)
+			result := definition.interpret(tc.operation, idIn(definition, tc.body), &httpx.Reply{Code: tc.code, Header: http.Header{}, Body: []byte(tc.body)}, nil, nil, noon)
 			if result.Outcome != tc.outcome || result.State != tc.state {
 				t.Errorf("got %s, state %q (%s); want %s, state %q", result.Outcome, result.State, result.Message, tc.outcome, tc.state)
 			}
@@ -121,7 +128,7 @@ const (
 
 func TestDetailsOfAReply(t *testing.T) {
 	reply := &httpx.Reply{Code: 200, Header: http.Header{"X-Request-Id": {"2adba88e-9d63-44bc-b975-9b6ae3440dde"}}, Body: []byte(`{"data":{"timeline":[{"status":"expired","time":"2026-11-21T11:00:00.123456Z"}]}}`)}
-	result := compiled(t, "circle").interpret(observe, reply, nil, nil, noon)
+	result := compiled(t, "circle").interpret(observe, "", reply, nil, nil, noon)
 	if result.RequestID != "2adba88e-9d63-44bc-b975-9b6ae3440dde" || result.Status != "expired" {
 		t.Errorf("request id %q, status %q", result.RequestID, result.Status)
 	}
@@ -195,7 +202,7 @@ func TestDefinitionErrorsSayWhere(t *testing.T) {
 		says   string
 	}{
 		"Syntax":           {func(s *v1alpha1.PaymentProviderClassSpec) { s.Outcomes[1].When = "code ==" }, "spec.outcomes[1].when", "line 1, column 8"},
-		"UnknownName":      {func(s *v1alpha1.PaymentProviderClassSpec) { s.ErrorShape = "code == 1 ||\n has(bodi.code)" }, "spec.errorShape", "line 2, column 6"},
+		"UnknownName":      {func(s *v1alpha1.PaymentProviderClassSpec) { s.UnknownSession = "code == 1 ||\n has(bodi.code)" }, "spec.unknownSession", "line 2, column 6"},
 		"WrongType":        {func(s *v1alpha1.PaymentProviderClassSpec) { s.State.Status = "code" }, "spec.state.status", "the result is int, want string"},
 		"NoStatusYet":      {func(s *v1alpha1.PaymentProviderClassSpec) { s.Message = "status" }, "spec.message", "undeclared reference"},
 		"Pattern":          {func(s *v1alpha1.PaymentProviderClassSpec) { s.SessionID.Pattern = "a(" }, "spec.sessionID.pattern", "missing closing )"},
@@ -291,7 +298,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		}
 	}
 	echo := &httpx.Reply{Code: 400, Header: http.Header{}, Body: []byte(`{"code":1,"message":"bad key canary"}`)}
-	if result := compiled(t, "circle").interpret(expire, echo, nil, credentials, noon); strings.Contains(result.Message, "canary") {
+	if result := compiled(t, "circle").interpret(expire, "", echo, nil, credentials, noon); strings.Contains(result.Message, "canary") {
 		t.Errorf("a provider's echo of a secret gets through: %s", result.Message)
 	}
 }

@@ -89,6 +89,18 @@ func (f facts) text(program cel.Program) string {
 	return text
 }
 
+// id evaluates an expression for a session's id; one that fails, or gives null, gives "".
+func (f facts) id(program cel.Program) string {
+	if program == nil {
+		return ""
+	}
+	value, _, err := program.Eval(map[string]any(f))
+	if err != nil || value == types.NullValue {
+		return ""
+	}
+	return fmt.Sprint(value.Value())
+}
+
 // time evaluates an expression for a timestamp or an RFC 3339 string; one that fails gives nil.
 func (f facts) time(program cel.Program) *time.Time {
 	if program == nil {

@@ -68,7 +68,7 @@ func FuzzReply(f *testing.F) {
 		}
 		reply := &httpx.Reply{Code: int(code), Header: http.Header{"Retry-After": {retryAfter}}, Body: body}
 		reply.Header[field] = append(reply.Header[field], value)
-		result := class.definition.interpret(operation, reply, nil, class.credentials, noon)
+		result := class.definition.interpret(operation, idIn(class.definition, string(body)), reply, nil, class.credentials, noon)
 		if result.State == v1alpha1.SessionStateExpired && !provesExpiry(gen.Providers[number], operation, int(code), body) {
 			t.Errorf("%s: %d %q is taken for the proof of an expiry", gen.Providers[number], code, body)
 		}
@@ -106,6 +106,9 @@ func provesExpiry(provider string, operation v1alpha1.Operation, code int, body 
 	success := code >= 200 && code <= 299
 	switch provider {
 	case "circle":
+		if paid := at(root, "data", "amountPaid", "amount"); paid == "1.50" {
+			return false
+		}
 		timeline, _ := at(root, "data", "timeline").([]any)
 		for _, entry := range timeline {
 			fields, _ := entry.(map[string]any)
@@ -115,13 +118,18 @@ func provesExpiry(provider string, operation v1alpha1.Operation, code int, body 
 		}
 		return false
 	case "helio":
-		return operation == expire && code == http.StatusNoContent || success && (root["windowClosed"] == true || root["expiresAt"] != nil)
+		return operation == expire && code == http.StatusNoContent || success && (root["windowClosed"] == true || root["expiresAt"] != nil) && (has(root, "paylinkTx") || has(root, "paylinkTxs"))
 	case "omise":
 		already := root["object"] == "error" && root["code"] == "already_expired" && operation == expire
-		return already || success && root["object"] == "charge" && (root["status"] == "expired" || root["expired"] == true)
+		return already || success && root["object"] == "charge" && root["paid"] != true && (root["status"] == "expired" || root["expired"] == true)
 	default:
 		return success && at(root, "data", "attributes", "status") == "expired"
 	}
+}
+
+func has(fields map[string]any, name string) bool {
+	_, there := fields[name]
+	return there
 }
 
 func at(value any, path ...string) any {
@@ -240,6 +248,6 @@ func checkCompile(t *testing.T, spec *v1alpha1.PaymentProviderClassSpec, field s
 		t.Fatalf("an error that names no field: %v", err)
 	}
 	for _, reply := range replies {
-		definition.interpret(observe, reply, nil, nil, noon)
+		definition.interpret(observe, "", reply, nil, nil, noon)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -35,6 +36,8 @@ type Result struct {
 	State v1alpha1.SessionState
 	// Status is the provider's own word for State.
 	Status string
+	// StillPayable says what can still be paid elsewhere although State is closed; empty for nothing.
+	StillPayable string
 	// ExpiredAt is when the session expired, where State is expired and the provider says so.
 	ExpiredAt *time.Time
 	// RequestID is the provider's id of the call, where it gives one.
@@ -47,8 +50,9 @@ type Result struct {
 	MayHaveActed bool
 }
 
-// interpret reads a reply, or the error in its place. It never fails: what it cannot make sense of is UnexpectedResponse.
-func (d *Definition) interpret(operation v1alpha1.Operation, received *httpx.Reply, failure error, credentials Credentials, now time.Time) Result {
+// interpret reads a reply to a call about a session, or the error in its place. It never fails: what it cannot make sense of is
+// UnexpectedResponse.
+func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, received *httpx.Reply, failure error, credentials Credentials, now time.Time) Result {
 	if failure != nil {
 		return noReply(failure)
 	}
@@ -58,18 +62,11 @@ func (d *Definition) interpret(operation v1alpha1.Operation, received *httpx.Rep
 		Outcome:   d.outcome(operation, received.Code, readable, seen),
 		RequestID: excerpt(credentials.redact(seen.text(d.requestID)), maxRequestIDLength),
 	}
-	var rule *outcomeRule
 	// A class's rules speak of its provider's replies; a page that is not even JSON comes from something in between.
 	if readable {
-		rule = d.matching(operation, seen)
+		d.applyClass(operation, sessionID, seen, &result)
 	}
-	word := ""
-	if rule != nil {
-		result.Outcome, word = rule.Outcome, rule.Status
-	}
-	if result.Outcome == v1alpha1.OutcomeAccepted {
-		d.readState(operation, word, seen, &result)
-	}
+	result.Status = excerpt(credentials.redact(result.Status), maxStatusLength)
 	switch result.Outcome {
 	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable:
 		result.RetryAfter = retryAfter(received.Header.Get("Retry-After"), now)
@@ -77,13 +74,43 @@ func (d *Definition) interpret(operation v1alpha1.Operation, received *httpx.Rep
 	case v1alpha1.OutcomeUnexpectedResponse:
 		result.MayHaveActed = true
 	}
-	if result.Outcome != v1alpha1.OutcomeAccepted {
-		result.Message = cleaned(credentials.redact(seen.text(d.message)))
-		if result.Message == "" {
-			result.Message = "HTTP " + strconv.Itoa(received.Code)
-		}
+	if result.Outcome == v1alpha1.OutcomeAccepted {
+		return result
+	}
+	if result.Message == "" {
+		result.Message = seen.text(d.message)
+	}
+	result.Message = cleaned(credentials.redact(result.Message))
+	if result.Message == "" {
+		result.Message = "HTTP " + strconv.Itoa(received.Code)
 	}
 	return result
+}
+
+// applyClass reads a reply as the class says: its rules for outcomes first, then whose session the reply is about, then the state.
+func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen facts, result *Result) {
+	word := ""
+	if rule := d.matching(operation, seen); rule != nil {
+		result.Outcome, word = rule.Outcome, rule.Status
+	}
+	if other := seen.id(d.inReply); other != "" && !d.SameSession(other, sessionID) && speaksOfASession(result.Outcome) {
+		// A cache in between that mixes its keys up gives such replies. They say nothing about this session.
+		result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, "the reply is about another session"
+		return
+	}
+	if result.Outcome == v1alpha1.OutcomeAccepted {
+		d.readState(operation, word, seen, result)
+	}
+}
+
+// speaksOfASession reports whether an outcome says something about the session, and not about the call or the provider alone.
+func speaksOfASession(outcome v1alpha1.Outcome) bool {
+	switch outcome {
+	case v1alpha1.OutcomeCredentialsRejected, v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
+		return false
+	default:
+		return true
+	}
 }
 
 // noReply is the outcome of a call that came back without a whole reply.
@@ -111,7 +138,7 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 		return v1alpha1.OutcomeCredentialsRejected
 	case code == http.StatusForbidden:
 		return v1alpha1.OutcomeNotAllowed
-	case code == http.StatusNotFound && seen.holds(d.errorShape):
+	case code == http.StatusNotFound && seen.holds(d.unknownSession):
 		return v1alpha1.OutcomeNotFound
 	case code == http.StatusNotFound:
 		return v1alpha1.OutcomeUnexpectedResponse
@@ -149,14 +176,35 @@ func (d *Definition) readState(operation v1alpha1.Operation, word string, seen f
 	}
 	if state == v1alpha1.SessionStateUnknown {
 		if operation == v1alpha1.OperationObserve {
-			result.Outcome = v1alpha1.OutcomeUnexpectedResponse
+			result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(word)
 		}
 		return
 	}
-	result.State, result.Status = state, excerpt(word, maxStatusLength)
+	result.State, result.Status = state, word
+	if state.Closed() {
+		result.StillPayable = d.leftPayable(seen)
+	}
 	if state == v1alpha1.SessionStateExpired {
 		result.ExpiredAt = seen.time(d.expiredAt)
 	}
+}
+
+// leftPayable says what a closed session leaves that can still be paid; empty for nothing.
+func (d *Definition) leftPayable(seen facts) string {
+	for _, rest := range d.stillPayable {
+		if seen.holds(rest.when) {
+			return rest.what
+		}
+	}
+	return ""
+}
+
+// unlisted says of a reply that its status word means nothing to the class.
+func unlisted(word string) string {
+	if word == "" {
+		return "it shows no status that the class can read"
+	}
+	return fmt.Sprintf("it shows the status %q, which the class does not list", excerpt(word, maxStatusLength))
 }
 
 // decode decodes a JSON body. No body at all is readable, as null.
