@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// probeInterval is how rarely calls are let through that will most likely be rejected.
-	probeInterval = 10 * time.Minute
 	// quietTime is after how long without a call an outage is forgotten: no call would ever show that the provider is back. It is
 	// longer than the longest pause between two calls of a session that fails.
 	quietTime = 10 * time.Minute
@@ -62,9 +60,10 @@ type Call struct {
 	Operation v1alpha1.Operation
 	SessionID string
 	Priority  Priority
-	// Probe marks a call whose like was rejected before, and Asked one that a person asks for: it is made although it will most
-	// likely be rejected.
-	Probe, Asked bool
+	// Tenant shares the account with the other tenants: within one priority they take turns.
+	Tenant string
+	// Refresh marks a call that a person asks for. Where the account is rejected it is made out of turn, rarely.
+	Refresh bool
 	// Confirm is asked just before the call is made, if it is not nil. Where it says no the call is dropped, and Confirm has
 	// seen to it that the session is looked at again.
 	Confirm func(context.Context) bool
@@ -81,18 +80,25 @@ type Call struct {
 type Outcome struct {
 	Operation v1alpha1.Operation
 	Result    upstream.Result
+	// Made is false where no call was made, because it would have been rejected.
+	Made bool
 	// Epoch of the account at which the call was made.
 	Epoch int64
+	// Access is another number for each endpoint and each set of credentials.
+	Access int64
 }
 
 // Config is what an account is made of and may be changed to.
 type Config struct {
 	Upstream Upstream
+	// Endpoint tells endpoints apart: where calls go and how replies are read. The outcome of a call to another endpoint than the
+	// present one says nothing, and is dropped.
+	Endpoint string
 	Limits   Limits
 	// Refresh reads the credentials again after the provider rejected them, and reports whether it gave the account others.
 	Refresh func(context.Context) bool
-	// Recovered is told when a call succeeds after the credentials were rejected, and Rejected when they first are, or first do
-	// not allow something.
+	// Recovered is told when a call succeeds after the account was rejected, and Rejected when it first is, or a first session needs
+	// other credentials.
 	Recovered func(context.Context)
 	Rejected  func(context.Context)
 	// Outage is told when the provider ceases to answer, so that its calls are held back, and when that is over.
@@ -114,19 +120,19 @@ type Account struct {
 	config  Config
 	breaker *breaker
 	epoch   int64
-	queue   queue
+	// access numbers the endpoints and credentials; found is true once a session was found with the present ones.
+	access int64
+	found  bool
+	queue  queue
 	// flying are the sessions whose calls are in flight; true for one that was forgotten meanwhile.
 	flying   map[types.UID]bool
 	outcomes map[types.UID]Outcome
 	// pausedUntil is when the provider's Retry-After is over.
 	pausedUntil time.Time
-	// rejected is the operation for which the credentials are known not to be accepted, empty for none, lastProbe when a call was
-	// last let through all the same.
-	rejected  v1alpha1.Operation
-	lastProbe time.Time
-	// lacking is true while the credentials are known not to allow something that was asked for.
-	lacking bool
-	slots   chan struct{}
+	credentials credentials
+	// offering lets the next session probe when it is time; nil where nobody waits.
+	offering *time.Timer
+	slots    chan struct{}
 }
 
 // epochs gives every account and every change of one a number of its own, so that no session takes another account's
@@ -148,7 +154,7 @@ func New(config Config) *Account {
 	made := &Account{
 		now: time.Now, work: make(chan struct{}, 1), changed: make(chan struct{}, 1), stopped: make(chan struct{}),
 		limiter: rate.NewLimiter(config.Limits.Rate, config.Limits.Burst),
-		config:  config, epoch: nextEpoch(), queue: newQueue(),
+		config:  config, epoch: nextEpoch(), access: nextEpoch(), queue: newQueue(), credentials: newCredentials(),
 		flying: map[types.UID]bool{}, outcomes: map[types.UID]Outcome{},
 		slots: make(chan struct{}, config.Limits.Concurrency),
 	}
@@ -192,8 +198,8 @@ type Activity struct {
 	// Queued and Flying are how many calls wait and how many are in flight.
 	Queued, Flying int
 	// Rejected is true while the credentials are known not to be accepted, Outage while the provider answers none, Paused while
-	// its Retry-After lasts, and Limited while a call waits for the rate limit.
-	Rejected, Outage, Paused, Limited bool
+	// its Retry-After lasts, Limited while a call waits for the rate limit, and Busy while one waits for another to end.
+	Rejected, Outage, Paused, Limited, Busy bool
 }
 
 // Activity tells what the account is doing.
@@ -201,8 +207,9 @@ func (a *Account) Activity() Activity {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return Activity{
-		Queued: len(a.queue.entries), Flying: len(a.flying), Rejected: a.rejected != "", Outage: !a.breaker.openSince().IsZero(),
-		Paused: a.now().Before(a.pausedUntil), Limited: !a.queue.empty() && a.limiter.Tokens() < 1,
+		Queued: a.queue.len(), Flying: len(a.flying), Rejected: a.credentials.rejected != "", Outage: !a.breaker.openSince().IsZero(),
+		Paused: a.now().Before(a.pausedUntil), Limited: a.queue.len() > 0 && a.limiter.Tokens() < 1,
+		Busy: a.queue.len() > 0 && len(a.slots) == cap(a.slots),
 	}
 }
 
@@ -224,8 +231,14 @@ func (a *Account) Reconfigure(config Config) {
 		a.slots = make(chan struct{}, config.Limits.Concurrency)
 	}
 	if config.Upstream != a.config.Upstream {
-		// What the endpoint of before did says nothing of this one.
-		a.epoch, a.rejected, a.lacking, a.breaker = nextEpoch(), "", false, newBreaker(a.breakerMoved)
+		// What the provider said of the endpoint and the credentials of before says nothing of these.
+		a.epoch, a.access, a.found = nextEpoch(), nextEpoch(), false
+		a.credentials, a.breaker = newCredentials(), newBreaker(a.breakerMoved)
+		a.reschedule()
+	}
+	if config.Endpoint != a.config.Endpoint {
+		clear(a.outcomes)
+		a.pausedUntil = time.Time{}
 	}
 	a.config = config
 	signal(a.changed)
@@ -242,67 +255,100 @@ func (a *Account) Submit(call Call) {
 	if _, there := a.outcomes[call.Session]; there {
 		return
 	}
-	if a.rejected != "" || call.Probe {
-		if !call.Asked && !a.queue.admitted(call.Session) && !a.probeDue(call.Operation) {
+	if a.credentials.rejected != "" && !a.queue.admitted(call.Session) {
+		if !a.credentials.admit(call, a.now()) {
 			a.queue.remove(call.Session)
-			a.foregone(call)
+			a.decline(call)
+			a.schedule()
 			call.Wake()
 			return
 		}
-		call.admitted, a.lastProbe = true, a.now()
+		a.schedule()
+		call.admitted = true
 	}
+	call.admitted = call.admitted || a.queue.admitted(call.Session)
 	a.queue.put(call)
 	signal(a.work)
 }
 
-// probeDue reports whether a call may be made that will most likely be rejected. One that would prove nothing of what was rejected
-// is let through only where nobody has tried that for long.
-func (a *Account) probeDue(operation v1alpha1.Operation) bool {
-	interval := probeInterval
-	if !a.proves(operation) {
-		interval = 3 * probeInterval
+// decline keeps the outcome of a call that need not be made to be known.
+func (a *Account) decline(call Call) {
+	a.outcomes[call.Session] = Outcome{
+		Operation: call.Operation, Result: upstream.Result{Outcome: v1alpha1.OutcomeCredentialsRejected}, Epoch: a.epoch, Access: a.access,
 	}
-	return a.now().Sub(a.lastProbe) >= interval
 }
 
-// proves reports whether a call shows by its success that what was rejected is accepted now: some providers let everybody read.
-func (a *Account) proves(operation v1alpha1.Operation) bool {
-	return operation == v1alpha1.OperationExpire || operation == a.rejected || a.rejected == ""
+// schedule sees to it that the next session gets its turn to probe in time.
+func (a *Account) schedule() {
+	if a.offering != nil || a.credentials.rejected == "" {
+		return
+	}
+	if _, wait := a.credentials.next(a.now()); a.credentials.turn == "" {
+		a.offering = time.AfterFunc(max(wait, 0), a.offerTurn)
+	}
 }
 
-// foregone keeps the outcome of a call that need not be made to be known: where the credentials are accepted, a probe is one
-// of a call that was not allowed.
-func (a *Account) foregone(call Call) {
-	result := upstream.Result{Outcome: v1alpha1.OutcomeNotAllowed}
-	if a.rejected != "" {
-		result.Outcome = v1alpha1.OutcomeCredentialsRejected
+// reschedule starts the offers anew, after something has changed that they depend on.
+func (a *Account) reschedule() {
+	if a.offering != nil {
+		a.offering.Stop()
+		a.offering = nil
 	}
-	a.outcomes[call.Session] = Outcome{Operation: call.Operation, Result: result, Epoch: a.epoch}
+	a.schedule()
+}
+
+// offerTurn lets the session whose turn it is know, and looks again when that may have changed.
+func (a *Account) offerTurn() {
+	a.mu.Lock()
+	next, again := a.credentials.offer(a.now())
+	a.offering = nil
+	if again > 0 {
+		a.offering = time.AfterFunc(again, a.offerTurn)
+	}
+	a.mu.Unlock()
+	if next.Session != "" {
+		next.Wake()
+	}
+}
+
+// MayProbe reports whether it is a session's turn to try whether the credentials are accepted again.
+func (a *Account) MayProbe(session types.UID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.credentials.turn == session && session != ""
+}
+
+// Found reports whether the provider has shown that it knows a session of this account, since its endpoint or its credentials changed.
+func (a *Account) Found() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.found
 }
 
 // Rejected reports whether the credentials are known not to be accepted.
 func (a *Account) Rejected() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.rejected != ""
+	return a.credentials.rejected != ""
 }
 
 // NeedsCredentials reports whether sessions wait for other credentials: these are not accepted, or do not allow something.
 func (a *Account) NeedsCredentials() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.rejected != "" || a.lacking
+	return a.credentials.needOthers()
 }
 
 // takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.
 func (a *Account) takeBack(session types.UID) {
 	if a.queue.admitted(session) {
-		a.lastProbe = time.Time{}
+		a.credentials.lastProbe = time.Time{}
+		a.reschedule()
 	}
 	a.queue.remove(session)
 }
 
-// Withdraw takes back a session's call that is still queued, because the wish for it is gone.
+// Withdraw takes back a session's call that is still queued, because nobody wants it any more.
 func (a *Account) Withdraw(session types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -314,6 +360,7 @@ func (a *Account) Forget(session types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.takeBack(session)
+	a.credentials.forget(session)
 	delete(a.outcomes, session)
 	if _, flying := a.flying[session]; flying {
 		a.flying[session] = true

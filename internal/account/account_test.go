@@ -270,7 +270,6 @@ func TestRejectedCredentialsAreProbedAndNotHammered(t *testing.T) {
 		provider.answer(nil)
 		account.Acknowledge("0")
 		probe := call("0", Expiry)
-		probe.Probe = true
 		account.Submit(probe)
 		synctest.Wait()
 		if got := len(provider.made()); got != 2 || recovered != 1 || account.Epoch() == before {
@@ -304,7 +303,6 @@ func TestAReadThatNeedsNoKeyTakesNoRejectionBack(t *testing.T) {
 		pass(probeInterval)
 		account.Submit(read("no probe"))
 		again := call("expire", Expiry)
-		again.Probe = true
 		account.Acknowledge("expire")
 		account.Submit(again)
 		pass(time.Minute)
@@ -327,7 +325,7 @@ func TestACallThatAPersonAsksForIsMadeAlthoughItMayBeRejected(t *testing.T) {
 		synctest.Wait()
 		account.Acknowledge("a")
 		asked := call("a", Expiry)
-		asked.Probe, asked.Asked = true, true
+		asked.Refresh = true
 		account.Submit(asked)
 		synctest.Wait()
 		if got := len(provider.made()); got != 2 {
@@ -421,7 +419,6 @@ func TestAProbeIsNotLostByAnotherWake(t *testing.T) {
 		account.Acknowledge("first")
 		pass(2 * time.Second)
 		probe := call("first", Expiry)
-		probe.Probe = true
 		account.Submit(probe)
 		account.Submit(probe)
 		pass(time.Minute)

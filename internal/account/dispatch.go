@@ -16,6 +16,7 @@ import (
 // flight are not cut off: nobody would know whether they had their effect.
 func (a *Account) Run(ctx context.Context) {
 	defer close(a.stopped)
+	defer a.stopOffering()
 	defer a.flights.Wait()
 	for a.awaitWork(ctx) {
 		slots, ok := a.awaitSlot(ctx)
@@ -26,7 +27,7 @@ func (a *Account) Run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		call, config, epoch, ok := a.take()
+		call, config, epoch, access, ok := a.take()
 		if !ok {
 			end(errNotMade)
 			<-slots
@@ -34,13 +35,22 @@ func (a *Account) Run(ctx context.Context) {
 		}
 		a.flights.Go(func() {
 			defer func() { <-slots }()
-			err := a.fly(context.WithoutCancel(ctx), call, config, epoch)
+			err := a.fly(context.WithoutCancel(ctx), call, config, epoch, access)
 			end(err)
 			if errors.Is(err, errNotMade) {
 				// The next call may try in its place whether the provider is back.
 				signal(a.changed)
 			}
 		})
+	}
+}
+
+// stopOffering ends the offers of turns to probe.
+func (a *Account) stopOffering() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.offering != nil {
+		a.offering.Stop()
 	}
 }
 
@@ -51,7 +61,7 @@ func (a *Account) Stopped() <-chan struct{} { return a.stopped }
 func (a *Account) awaitWork(ctx context.Context) bool {
 	for {
 		a.mu.Lock()
-		empty := a.queue.empty()
+		empty := a.queue.len() == 0
 		a.mu.Unlock()
 		if !empty {
 			return ctx.Err() == nil
@@ -141,26 +151,28 @@ func (a *Account) sleep(ctx context.Context, duration time.Duration) bool {
 // waited can still go ahead, and what was withdrawn is not made.
 //
 // What was queued before the credentials were rejected is not sent after it.
-func (a *Account) take() (Call, Config, int64, bool) {
+func (a *Account) take() (call Call, config Config, epoch, access int64, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		call, ok := a.queue.pop()
-		if ok && a.rejected != "" && !call.admitted {
-			a.foregone(call)
+		call, ok = a.queue.pop()
+		if ok && a.credentials.rejected != "" && !call.admitted {
+			a.credentials.line.put(call)
+			a.decline(call)
+			a.schedule()
 			call.Wake()
 			continue
 		}
 		if ok {
 			a.flying[call.Session] = false
 		}
-		return call, a.config, a.epoch, ok
+		return call, a.config, a.epoch, a.access, ok
 	}
 }
 
 // fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed. It returns
 // what the breaker should know of it.
-func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64) error {
+func (a *Account) fly(ctx context.Context, call Call, config Config, epoch, access int64) error {
 	if call.Confirm != nil && !call.Confirm(ctx) {
 		a.mu.Lock()
 		delete(a.flying, call.Session)
@@ -170,12 +182,12 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch int64
 	result := a.perform(ctx, call, config)
 	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
 		a.mu.Lock()
-		config, epoch = a.config, a.epoch
+		config, epoch, access = a.config, a.epoch, a.access
 		a.mu.Unlock()
 		result = a.perform(ctx, call, config)
 	}
-	a.learn(ctx, call, result, config, epoch)
-	a.land(call, Outcome{Operation: call.Operation, Result: result, Epoch: epoch})
+	a.learn(ctx, call, result, config, epoch, access)
+	a.land(call, Outcome{Operation: call.Operation, Result: result, Made: true, Epoch: epoch, Access: access}, config.Endpoint)
 	if result.Outcome == v1alpha1.OutcomeUnavailable {
 		return errUnavailable
 	}
@@ -192,10 +204,11 @@ func (a *Account) perform(ctx context.Context, call Call, config Config) upstrea
 	return result
 }
 
-// land keeps the outcome for the session and wakes it.
-func (a *Account) land(call Call, outcome Outcome) {
+// land keeps the outcome for the session and wakes it. A call to an endpoint that the account no longer uses has none: the session
+// asks again.
+func (a *Account) land(call Call, outcome Outcome, endpoint string) {
 	a.mu.Lock()
-	if forgotten := a.flying[call.Session]; !forgotten {
+	if forgotten := a.flying[call.Session]; !forgotten && endpoint == a.config.Endpoint {
 		a.outcomes[call.Session] = outcome
 	}
 	delete(a.flying, call.Session)
@@ -204,47 +217,46 @@ func (a *Account) land(call Call, outcome Outcome) {
 }
 
 // learn keeps what one session's outcome says of the whole account.
-func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, config Config, epoch int64) {
-	a.mu.Lock()
-	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
-		a.pausedUntil = until
-	}
-	var tell func(context.Context)
-	switch {
-	case epoch != a.epoch:
-		// What the credentials of before came to says nothing of the present ones.
-	case result.Outcome == v1alpha1.OutcomeCredentialsRejected:
-		if a.rejected == "" {
-			a.lastProbe, tell = a.now(), config.Rejected
-		}
-		if a.proves(call.Operation) {
-			a.rejected = call.Operation
-		}
-	case conclusive(result.Outcome) && a.acceptedAgain(call, result.Outcome):
-		a.rejected, a.lacking, a.epoch, tell = "", false, nextEpoch(), config.Recovered
-	case result.Outcome == v1alpha1.OutcomeNotAllowed && !a.lacking:
-		a.lacking, tell = true, config.Rejected
-	}
-	a.mu.Unlock()
-	if tell != nil {
+func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, config Config, epoch, access int64) {
+	if tell := a.tellOf(call, result, config, epoch, access); tell != nil {
 		tell(ctx)
 	}
 }
 
-// acceptedAgain reports whether a call whose outcome is conclusive takes a rejection back, or a lack of rights.
-func (a *Account) acceptedAgain(call Call, outcome v1alpha1.Outcome) bool {
-	if a.rejected != "" {
-		return a.proves(call.Operation) || call.admitted
+// tellOf keeps what an outcome says, and gives who must be told of it; nil for nobody.
+func (a *Account) tellOf(call Call, result upstream.Result, config Config, epoch, access int64) func(context.Context) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if config.Endpoint != a.config.Endpoint {
+		return nil
 	}
-	return call.Probe && outcome != v1alpha1.OutcomeNotAllowed
+	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
+		a.pausedUntil = until
+	}
+	a.found = a.found || access == a.access && knows(result.Outcome)
+	if epoch != a.epoch {
+		// What the credentials of before came to says nothing of the present ones.
+		return nil
+	}
+	switch a.credentials.learn(call, result.Outcome, a.now()) {
+	case rejection:
+		a.schedule()
+		return config.Rejected
+	case recovery:
+		a.epoch = nextEpoch()
+		a.reschedule()
+		return config.Recovered
+	default:
+		return nil
+	}
 }
 
-// conclusive reports whether an outcome shows that the provider accepted the credentials.
-func conclusive(outcome v1alpha1.Outcome) bool {
+// knows reports whether an outcome shows that the provider knows the session.
+func knows(outcome v1alpha1.Outcome) bool {
 	switch outcome {
-	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
-		return false
-	default:
+	case v1alpha1.OutcomeAccepted, v1alpha1.OutcomeRefused, v1alpha1.OutcomeUnsupported:
 		return true
+	default:
+		return false
 	}
 }

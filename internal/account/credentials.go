@@ -1,0 +1,210 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+const (
+	// probeInterval is how rarely a call is made although the credentials are known to be rejected.
+	probeInterval = 10 * time.Minute
+	// refreshInterval is how rarely one is made because a person asks for it.
+	refreshInterval = 10 * time.Second
+	// turnTimeout is how long a session may take to use its turn to probe before the next one gets it.
+	turnTimeout = 30 * time.Second
+	// trust is for how long an accepted call shows that it is not the account whose credentials are rejected, but one session.
+	trust = 10 * time.Minute
+)
+
+// credentials is what is known of whether the provider accepts the account's credentials. Some providers answer 401 about a session
+// that the key may not touch, so that one rejection proves nothing of the account while others are accepted. The account holds its
+// mutex while it calls a method.
+type credentials struct {
+	// rejected is the operation for which the account's credentials are rejected; empty while they are not.
+	rejected v1alpha1.Operation
+	// accepted is when a call of each operation was last accepted.
+	accepted map[v1alpha1.Operation]time.Time
+	// suspect is the call that was rejected last, where none that would disprove it was accepted since; its Session is empty for none.
+	suspect Call
+	// line are the calls of the sessions that wait while the account is rejected, in the order in which they may probe.
+	line line
+	// turn is the session that may probe now; empty for none.
+	turn types.UID
+	// lastProbe is when a call was last made although the account was rejected, lastRefresh when the last one was for a person.
+	lastProbe, lastRefresh time.Time
+	// needy are the sessions whose last call was rejected or not allowed.
+	needy map[types.UID]bool
+}
+
+func newCredentials() credentials {
+	return credentials{accepted: map[v1alpha1.Operation]time.Time{}, line: newLine(), needy: map[types.UID]bool{}}
+}
+
+// change is what a call's outcome changes for the whole account.
+type change int
+
+const (
+	unchanged change = iota
+	// rejection: the account's credentials are rejected from now on, or a first session needs others.
+	rejection
+	// recovery: the account's credentials are accepted again.
+	recovery
+)
+
+// learn keeps what a call's outcome says of the credentials.
+func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) change {
+	wasNeedy := len(c.needy) > 0
+	switch {
+	case outcome == v1alpha1.OutcomeCredentialsRejected:
+		c.needy[call.Session] = true
+		if c.reject(call, now) {
+			return rejection
+		}
+	case !conclusive(outcome):
+		return unchanged
+	default:
+		if outcome == v1alpha1.OutcomeNotAllowed {
+			c.needy[call.Session] = true
+		} else {
+			delete(c.needy, call.Session)
+		}
+		if c.accept(call, now) {
+			return recovery
+		}
+	}
+	if !wasNeedy && len(c.needy) > 0 {
+		return rejection
+	}
+	return unchanged
+}
+
+// reject keeps a rejection, and reports whether the account is rejected from now on: where two sessions were rejected in a row, or
+// nothing was accepted of late.
+func (c *credentials) reject(call Call, now time.Time) bool {
+	inARow := c.suspect.Session != "" && c.suspect.Session != call.Session
+	c.suspect = call
+	begins := c.rejected == ""
+	if begins && !inARow && c.trusted(call.Operation, now) {
+		return false
+	}
+	if begins {
+		c.lastProbe = now
+	}
+	if c.proves(call.Operation) {
+		c.rejected = call.Operation
+	}
+	c.line.put(call)
+	return begins
+}
+
+// accept keeps an acceptance, and reports whether it ends the account's rejection.
+func (c *credentials) accept(call Call, now time.Time) bool {
+	c.accepted[call.Operation] = now
+	if call.Operation == v1alpha1.OperationExpire || call.Operation == c.suspect.Operation {
+		c.suspect = Call{}
+	}
+	if c.rejected == "" || !c.proves(call.Operation) && !call.admitted {
+		return false
+	}
+	c.rejected, c.turn, c.line = "", "", newLine()
+	return true
+}
+
+// trusted reports whether a call that an operation's rejection contradicts was accepted of late. Some providers let everybody read,
+// so that a read says nothing of an expire call.
+func (c *credentials) trusted(operation v1alpha1.Operation, now time.Time) bool {
+	recent := func(of v1alpha1.Operation) bool {
+		at := c.accepted[of]
+		return !at.IsZero() && now.Sub(at) < trust
+	}
+	return recent(v1alpha1.OperationExpire) || operation == v1alpha1.OperationObserve && recent(v1alpha1.OperationObserve)
+}
+
+// proves reports whether the success of an operation shows that what was rejected is accepted now.
+func (c *credentials) proves(operation v1alpha1.Operation) bool {
+	return operation == v1alpha1.OperationExpire || operation == c.rejected || c.rejected == ""
+}
+
+// admit reports whether a call is made although the account is rejected. A call that is not admitted lines up for a later turn.
+func (c *credentials) admit(call Call, now time.Time) bool {
+	c.line.put(call)
+	refreshes := call.Refresh && now.Sub(c.lastRefresh) >= refreshInterval
+	if !refreshes && c.turn != call.Session {
+		if next, wait := c.next(now); c.turn != "" || wait > 0 || next.Session != call.Session {
+			return false
+		}
+	}
+	if refreshes {
+		c.lastRefresh = now
+	}
+	c.lastProbe = now
+	if c.turn == call.Session {
+		c.turn = ""
+	}
+	// Its next turn comes after everybody else's.
+	c.line.remove(call.Session)
+	c.line.put(call)
+	return true
+}
+
+// next is the call whose turn comes next and how long until then. Its Session is empty where nobody waits. A call that would prove
+// nothing of what was rejected has a turn only where nobody else has tried for long.
+func (c *credentials) next(now time.Time) (Call, time.Duration) {
+	first, wait := c.line.first(c.proves), c.lastProbe.Add(probeInterval).Sub(now)
+	if first == nil {
+		first, wait = c.line.first(nil), c.lastProbe.Add(3*probeInterval).Sub(now)
+	}
+	if first == nil {
+		return Call{}, 0
+	}
+	return *first, wait
+}
+
+// offer gives the turn to the session that is next in line, if it is time. One that had the turn and did not use it has left the line.
+// It returns the session's call, whose Session is empty where nobody gets a turn, and when to offer again; 0 for not at all.
+func (c *credentials) offer(now time.Time) (Call, time.Duration) {
+	if c.rejected == "" {
+		return Call{}, 0
+	}
+	if c.turn != "" {
+		c.line.remove(c.turn)
+		c.turn = ""
+	}
+	next, wait := c.next(now)
+	switch {
+	case next.Session == "":
+		return Call{}, 0
+	case wait > 0:
+		return Call{}, wait
+	}
+	c.turn = next.Session
+	return next, turnTimeout
+}
+
+// forget drops what is known of a session.
+func (c *credentials) forget(session types.UID) {
+	delete(c.needy, session)
+	c.line.remove(session)
+	if c.suspect.Session == session {
+		c.suspect = Call{}
+	}
+}
+
+// needOthers reports whether a session waits for other credentials.
+func (c *credentials) needOthers() bool { return c.rejected != "" || len(c.needy) > 0 }
+
+// conclusive reports whether an outcome shows that the provider accepted the credentials.
+func conclusive(outcome v1alpha1.Outcome) bool {
+	switch outcome {
+	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
+		return false
+	default:
+		return true
+	}
+}
