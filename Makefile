@@ -85,7 +85,12 @@ lint: ## Lint the code.
 
 .PHONY: test
 test: ## Run all tests: unit, conformance, and against a real control plane.
+	@hack/tools/build.sh
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout 30m -parallel 8 $(TESTFLAGS) ./...
+
+.PHONY: cold
+cold: ## Run the demo and all tests in a clean clone with empty caches, as a new machine would. Takes about half an hour.
+	@hack/cold.sh
 
 .PHONY: bench
 bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation".

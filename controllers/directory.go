@@ -46,9 +46,11 @@ type entry struct {
 	allowed      labels.Selector
 	pollInterval time.Duration
 
-	// upstream is the account's endpoint; fingerprint tells whether another one is needed.
+	// upstream is how the account makes its calls; fingerprint tells whether that must change. endpoint is the part of it that says where
+	// calls go and how replies are read.
 	upstream    *upstream.Endpoint
 	fingerprint string
+	endpoint    string
 	door        *httpx.Client
 	stop        context.CancelFunc
 	// trouble is the reason that the provider has not been ready for since troubleSince.

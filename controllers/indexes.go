@@ -19,9 +19,11 @@ import (
 const (
 	// sessionsByProvider finds the PaymentSessions by providerKey that are not at rest. Most of them are, sooner or later.
 	sessionsByProvider = "sessionsByProvider"
-	// sessionsByIdentity finds the PaymentSessions by identityOf that may be wanted active: more than one object may name the same
+	// sessionsByFinalizer finds the PaymentSessions by providerKey that bear our finalizer, or should.
+	sessionsByFinalizer = "sessionsByFinalizer"
+	// sessionsByClaim finds the PaymentSessions by claimKey that may want their session active: more than one object may name the same
 	// session.
-	sessionsByIdentity = "sessionsByIdentity"
+	sessionsByClaim = "sessionsByClaim"
 	// providersByClass finds providers of both kinds by the name of their class.
 	providersByClass = "providersByClass"
 )
@@ -44,11 +46,6 @@ func providerOf(of *v1alpha1.PaymentSession) providerKey {
 	return key
 }
 
-// identityOf names a session at its provider.
-func identityOf(of *v1alpha1.PaymentSession) string {
-	return providerOf(of).String() + "/" + of.Spec.SessionID
-}
-
 func keyOf(provider v1alpha1.GenericProvider) providerKey {
 	return providerKey{kind: provider.ProviderKind(), NamespacedName: client.ObjectKeyFromObject(provider)}
 }
@@ -62,11 +59,17 @@ func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
 			}
 			return []string{providerOf(of).String()}
 		},
-		sessionsByIdentity: func(of *v1alpha1.PaymentSession) []string {
-			if of.Spec.DesiredState == v1alpha1.DesiredStateExpired {
+		sessionsByFinalizer: func(of *v1alpha1.PaymentSession) []string {
+			if !session.HasFinalizer(of) && (!session.WantsFinalizer(of) || !of.DeletionTimestamp.IsZero()) {
 				return nil
 			}
-			return []string{identityOf(of)}
+			return []string{providerOf(of).String()}
+		},
+		sessionsByClaim: func(of *v1alpha1.PaymentSession) []string {
+			if of.Spec.DesiredState == v1alpha1.DesiredStateExpired || !of.DeletionTimestamp.IsZero() {
+				return nil
+			}
+			return []string{claimKey(of)}
 		},
 	} {
 		extract := func(object client.Object) []string {

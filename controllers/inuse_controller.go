@@ -15,13 +15,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/session"
@@ -32,6 +31,8 @@ import (
 const (
 	// inUseInterval is how often a deletion that waits for sessions is looked at again, beside the sessions' own events.
 	inUseInterval = 30 * time.Second
+	// releasedDelay is how soon after the release of a session its provider is looked at again.
+	releasedDelay = 500 * time.Millisecond
 	// livePage is how many sessions are read at once when looking for one that still needs its provider.
 	livePage = 500
 )
@@ -61,6 +62,7 @@ type InUseReconciler struct {
 	Releasing *sync.Mutex
 	// Writing is the right to do any of it.
 	Writing *Writing
+	Now     func() time.Time
 	// New makes an empty object of the kind.
 	New func() v1alpha1.GenericProvider
 }
@@ -101,6 +103,9 @@ func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.Generic
 	}
 	if err := r.remember(ctx, provider, wanted); err != nil {
 		return err
+	}
+	if secret != nil && !secret.DeletionTimestamp.IsZero() {
+		return r.releaseDeleted(ctx, provider, secret)
 	}
 	added, err := r.addToSecret(ctx, secret)
 	if err != nil {
@@ -150,7 +155,7 @@ func (r *InUseReconciler) bear(ctx context.Context, provider v1alpha1.GenericPro
 
 // letGo lets a provider that is being deleted go, with its Secrets, when no session needs it any more.
 func (r *InUseReconciler) letGo(ctx context.Context, provider v1alpha1.GenericProvider) (time.Duration, error) {
-	uninstalling, err := definitionGoes(ctx, r.LiveReader, definitions[provider.ProviderKind()])
+	uninstalling, err := crdGoes(ctx, r.LiveReader, definitions[provider.ProviderKind()])
 	if err != nil {
 		return 0, err
 	}
@@ -180,10 +185,11 @@ func (r *InUseReconciler) letGo(ctx context.Context, provider v1alpha1.GenericPr
 // a release.
 func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
 	indexed := &v1alpha1.PaymentSessionList{}
-	if err := r.Client.List(ctx, indexed, client.MatchingFields{sessionsByProvider: keyOf(provider).String()}, client.UnsafeDisableDeepCopy); err != nil {
+	byFinalizer := client.MatchingFields{sessionsByFinalizer: keyOf(provider).String()}
+	if err := r.Client.List(ctx, indexed, byFinalizer, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
 		return false, fmt.Errorf("cannot list the sessions of the provider: %w", err)
 	}
-	if slices.ContainsFunc(indexed.Items, unfinished) {
+	if len(indexed.Items) > 0 {
 		return true, nil
 	}
 	page := ""
@@ -197,7 +203,7 @@ func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericP
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("cannot list the sessions of the provider: %w", err)
-		case slices.ContainsFunc(live.Items, unfinished):
+		case slices.ContainsFunc(live.Items, r.unfinished):
 			return true, nil
 		case live.Continue == "":
 			return false, nil
@@ -206,9 +212,8 @@ func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericP
 	}
 }
 
-// unfinished reports whether a session still needs its provider.
-func unfinished(of v1alpha1.PaymentSession) bool {
-	return session.HasFinalizer(&of) || of.DeletionTimestamp.IsZero() && session.WantsFinalizer(&of)
+func (r *InUseReconciler) unfinished(of v1alpha1.PaymentSession) bool {
+	return session.NeedsProvider(&of, r.Now())
 }
 
 func (r *InUseReconciler) hold(ctx context.Context, provider v1alpha1.GenericProvider, secrets []string) error {
@@ -236,6 +241,32 @@ func (r *InUseReconciler) addToSecret(ctx context.Context, secret *metav1.Partia
 	return true, patchFinalizers(ctx, r.Client, secret, before)
 }
 
+// releaseDeleted takes the finalizer off a Secret that is being deleted while its provider lives, once no session needs it: neither one
+// of the provider nor one of another provider that shares the Secret.
+func (r *InUseReconciler) releaseDeleted(ctx context.Context, provider v1alpha1.GenericProvider, secret *metav1.PartialObjectMetadata) error {
+	r.Releasing.Lock()
+	defer r.Releasing.Unlock()
+	sharers, err := r.sharers(ctx, provider, client.ObjectKeyFromObject(secret))
+	if err != nil {
+		return err
+	}
+	for _, sharer := range append(sharers, provider) {
+		if needed, err := r.needed(ctx, sharer); needed || err != nil {
+			return err
+		}
+	}
+	return r.stripSecret(ctx, secret)
+}
+
+// stripSecret takes the finalizer off a Secret that bears it.
+func (r *InUseReconciler) stripSecret(ctx context.Context, secret *metav1.PartialObjectMetadata) error {
+	before := secret.DeepCopy()
+	if !controllerutil.RemoveFinalizer(secret, v1alpha1.InUseFinalizer) {
+		return nil
+	}
+	return patchFinalizers(ctx, r.Client, secret, before)
+}
+
 func (r *InUseReconciler) letGoOfSecret(ctx context.Context, provider v1alpha1.GenericProvider, name string) error {
 	r.Releasing.Lock()
 	defer r.Releasing.Unlock()
@@ -250,46 +281,52 @@ func (r *InUseReconciler) removeFromSecret(ctx context.Context, provider v1alpha
 		return err
 	}
 	secret, err := r.secret(ctx, at)
-	if secret == nil || err != nil || !controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) {
+	if secret == nil || err != nil {
 		return err
 	}
-	before := secret.DeepCopy()
-	controllerutil.RemoveFinalizer(secret, v1alpha1.InUseFinalizer)
-	return patchFinalizers(ctx, r.Client, secret, before)
+	return r.stripSecret(ctx, secret)
 }
 
-// shared reports, live, whether another provider needs a Secret.
+// shared reports whether another provider needs a Secret. That one remembers it.
 func (r *InUseReconciler) shared(ctx context.Context, provider v1alpha1.GenericProvider, at types.NamespacedName) (bool, error) {
-	needs := func(other v1alpha1.GenericProvider) bool {
+	sharers, err := r.sharers(ctx, provider, at)
+	if len(sharers) == 0 || err != nil {
+		return false, err
+	}
+	return true, r.remember(ctx, sharers[0], at.Name)
+}
+
+// sharers are, live, the other providers that need a Secret.
+func (r *InUseReconciler) sharers(ctx context.Context, provider v1alpha1.GenericProvider, at types.NamespacedName) ([]v1alpha1.GenericProvider, error) {
+	var sharers []v1alpha1.GenericProvider
+	collect := func(other v1alpha1.GenericProvider) {
 		if other.GetUID() == provider.GetUID() || !other.GetDeletionTimestamp().IsZero() && !controllerutil.ContainsFinalizer(other, v1alpha1.InUseFinalizer) {
-			return false
+			return
 		}
 		name := other.ProviderSpec().CredentialsSecretRef.Name
-		return secretOf(other, name, r.SecretNamespace) == at ||
-			slices.Contains(other.ProviderStatus().HeldSecrets, at.Name) && secretOf(other, at.Name, r.SecretNamespace) == at
+		if secretOf(other, name, r.SecretNamespace) == at ||
+			slices.Contains(other.ProviderStatus().HeldSecrets, at.Name) && secretOf(other, at.Name, r.SecretNamespace) == at {
+			sharers = append(sharers, other)
+		}
 	}
 	namespaced := &v1alpha1.PaymentProviderList{}
 	if err := r.LiveReader.List(ctx, namespaced, client.InNamespace(at.Namespace)); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("cannot list the providers that share Secret %s: %w", at, err)
+		return nil, fmt.Errorf("cannot list the providers that share Secret %s: %w", at, err)
 	}
 	for i := range namespaced.Items {
-		if needs(&namespaced.Items[i]) {
-			return true, r.remember(ctx, &namespaced.Items[i], at.Name)
-		}
+		collect(&namespaced.Items[i])
 	}
 	if at.Namespace != r.SecretNamespace {
-		return false, nil
+		return sharers, nil
 	}
 	cluster := &v1alpha1.ClusterPaymentProviderList{}
 	if err := r.LiveReader.List(ctx, cluster); client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("cannot list the cluster providers that share Secret %s: %w", at, err)
+		return nil, fmt.Errorf("cannot list the cluster providers that share Secret %s: %w", at, err)
 	}
 	for i := range cluster.Items {
-		if needs(&cluster.Items[i]) {
-			return true, r.remember(ctx, &cluster.Items[i], at.Name)
-		}
+		collect(&cluster.Items[i])
 	}
-	return false, nil
+	return sharers, nil
 }
 
 // secret reads a Secret's metadata live; nil where there is none.
@@ -320,33 +357,37 @@ func secretOf(provider v1alpha1.GenericProvider, name, clusterNamespace string) 
 
 // SetupWithManager adds the controller to a manager.
 func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	let := predicate.Funcs{
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-		UpdateFunc: func(update event.UpdateEvent) bool {
+	// Those of one moment share one look.
+	released := handler.Funcs{
+		UpdateFunc: func(ctx context.Context, update event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) {
 			before, wasSession := update.ObjectOld.(*v1alpha1.PaymentSession)
 			after, isSession := update.ObjectNew.(*v1alpha1.PaymentSession)
-			return wasSession && isSession && session.HasFinalizer(before) && !session.HasFinalizer(after)
+			if wasSession && isSession && session.HasFinalizer(before) && !session.HasFinalizer(after) {
+				r.enqueueWaiting(ctx, after, queue)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, deletion event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) {
+			r.enqueueWaiting(ctx, deletion.Object, queue)
 		},
 	}
 	kind := r.New().ProviderKind()
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("inuse-"+definitions[kind]).
 		For(r.New()).
-		Watches(&v1alpha1.PaymentSession{}, handler.EnqueueRequestsFromMapFunc(r.waitingFor), builder.WithPredicates(let)).
+		Watches(&v1alpha1.PaymentSession{}, released).
 		WatchesRawSource(r.InUse.source()).
 		Complete(r)
 }
 
-// waitingFor is the provider of a session that was let go, if it is being deleted.
-func (r *InUseReconciler) waitingFor(ctx context.Context, object client.Object) []ctrl.Request {
+// enqueueWaiting enqueues the provider of a session that was released, if it is being deleted.
+func (r *InUseReconciler) enqueueWaiting(ctx context.Context, object client.Object, queue workqueue.TypedRateLimitingInterface[ctrl.Request]) {
 	of, ok := object.(*v1alpha1.PaymentSession)
 	if !ok || providerOf(of).kind != r.New().ProviderKind() {
-		return nil
+		return
 	}
 	provider := r.New()
 	if err := r.Client.Get(ctx, providerOf(of).NamespacedName, provider); err != nil || provider.GetDeletionTimestamp().IsZero() {
-		return nil
+		return
 	}
-	return []ctrl.Request{{NamespacedName: providerOf(of).NamespacedName}}
+	queue.AddAfter(ctrl.Request{NamespacedName: providerOf(of).NamespacedName}, releasedDelay)
 }

@@ -55,15 +55,25 @@ var (
 		Help: "How often the deletion of a session began to wait for something, by the reason of its Ready condition.",
 	}, []string{labelReason})
 
-	// releasedPayable counts sessions that were let go although they may still be payable.
+	// releasedPayable counts sessions that were released although something may still be payable.
 	releasedPayable = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "payops_released_payable_total",
-		Help: "How many sessions were let go although they may still be payable, because nothing can be done about them.",
+		Help: "How many sessions were released although they, or what came of them, may still be payable, because nothing can be done about it.",
+	})
+
+	handedOver = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "payops_deletions_handed_over_total",
+		Help: "How many deletions left their session to another object of the same namespace that wants it active.",
 	})
 
 	sessionsDescription = prometheus.NewDesc("payops_sessions",
 		"Sessions, by class (empty where the provider object is missing), the state that is wanted (expired by desiredState, a past expireAt or a deletion), and their state (unknown until the provider has told it).",
 		[]string{labelClass, "desired", labelState}, nil)
+	overdueDescription = prometheus.NewDesc("payops_expiry_overdue_sessions",
+		"Sessions that should be expired for 5 minutes or more and are not closed, by class and by the reason of their Ready condition, or Queued where that still says what was before.",
+		[]string{labelClass, labelReason}, nil)
+	overdueSecondsDescription = prometheus.NewDesc("payops_expiry_overdue_seconds",
+		"For how long the session that is overdue longest should be expired, by the same class and reason.", []string{labelClass, labelReason}, nil)
 	blockedDescription = prometheus.NewDesc("payops_deletions_blocked",
 		"Sessions whose deletion waits, by the reason of their Ready condition, or Queued where only the account's limits hold it up.", []string{labelReason}, nil)
 	blockedSecondsDescription = prometheus.NewDesc("payops_deletions_blocked_seconds",
@@ -77,29 +87,40 @@ var (
 
 //nolint:gochecknoinits // Metrics are registered once per process, as controller-runtime's own are.
 func init() {
-	metrics.Registry.MustRegister(upstreamCalls, upstreamSeconds, closingSeconds, deletionsHeld, releasedPayable)
+	metrics.Registry.MustRegister(upstreamCalls, upstreamSeconds, closingSeconds, deletionsHeld, releasedPayable, handedOver)
 }
 
 // auditor tells of a session's calls: each in the metrics, and those that may change something in the audit log too, with who wanted it.
 func (r *PaymentSessionReconciler) auditor(scope *sessionScope, operation v1alpha1.Operation, cause string) func(upstream.Result, time.Duration) {
-	class, provider, of := scope.entry.class, scope.memory.provider, scope.session
+	class, of := scope.entry.class, scope.session
 	return func(result upstream.Result, took time.Duration) {
 		upstreamCalls.WithLabelValues(class, string(operation), string(result.Outcome)).Inc()
 		upstreamSeconds.WithLabelValues(class, string(operation)).Observe(took.Seconds())
 		if operation == v1alpha1.OperationExpire {
-			r.Audit.Info("asked the provider to expire a session",
-				"namespace", of.Namespace, "name", of.Name, "uid", of.UID, "cause", cause, "provider", provider.String(), "class", class,
-				"sessionID", of.Spec.SessionID, "outcome", result.Outcome, "state", result.State, "requestID", result.RequestID, "seconds", took.Seconds())
+			r.Audit.Info("asked the provider to expire a session", append(auditedSession(of),
+				"cause", cause, "class", class, "outcome", result.Outcome, "state", result.State, "requestID", result.RequestID, "seconds", took.Seconds())...)
 		}
 	}
 }
+
+// auditedSession is what every line of the audit log says of its session.
+func auditedSession(of *v1alpha1.PaymentSession) []any {
+	return []any{
+		"namespace", of.Namespace, "name", of.Name, "uid", of.UID, "provider", providerOf(of).String(), "sessionID", of.Spec.SessionID,
+	}
+}
+
+// overdue is for how long a session may be wanted expired before it is counted as one that is not.
+const overdue = 5 * time.Minute
 
 // Census counts sessions and accounts when the metrics are read. Only the leader does: another one would count the same again.
 type Census struct {
 	registry  prometheus.Registerer
 	sessions  client.Reader
 	directory *Directory
-	now       func() time.Time
+	// since is since when a session should be expired, as far as that is known.
+	since func(*v1alpha1.PaymentSession) (time.Time, bool)
+	now   func() time.Time
 }
 
 // Start adds the census to the metrics until ctx is done.
@@ -117,7 +138,9 @@ func (c *Census) NeedLeaderElection() bool { return true }
 
 // Describe tells what is counted.
 func (c *Census) Describe(out chan<- *prometheus.Desc) {
-	for _, description := range []*prometheus.Desc{sessionsDescription, blockedDescription, blockedSecondsDescription, accountsDescription, callsDescription} {
+	for _, description := range []*prometheus.Desc{
+		sessionsDescription, overdueDescription, overdueSecondsDescription, blockedDescription, blockedSecondsDescription, accountsDescription, callsDescription,
+	} {
 		out <- description
 	}
 }
@@ -130,31 +153,62 @@ func (c *Census) Collect(out chan<- prometheus.Metric) {
 		ctrl.Log.Error(err, "cannot count the sessions")
 		return
 	}
-	sessions, blocked, longest := map[[3]string]int{}, map[string]int{}, map[string]time.Duration{}
+	counted := tally{sessions: map[[3]string]int{}, overdue: ages[[2]string]{}, blocked: ages[[1]string]{}}
 	for i := range list.Items {
 		of := &list.Items[i]
-		state := string(of.Status.State)
-		if state == "" {
-			state = "unknown"
-		}
-		sessions[[3]string{classes[providerOf(of)], string(session.Wish(of, c.now())), state}]++
-		// One that only others hold does not wait for us.
-		if !of.DeletionTimestamp.IsZero() && session.HasFinalizer(of) {
-			reason := holding(of)
-			blocked[reason]++
-			longest[reason] = max(longest[reason], c.now().Sub(of.DeletionTimestamp.Time))
-		}
+		c.count(of, classes[providerOf(of)], counted)
 	}
-	for labels, count := range sessions {
+	for labels, count := range counted.sessions {
 		out <- prometheus.MustNewConstMetric(sessionsDescription, prometheus.GaugeValue, float64(count), labels[:]...)
 	}
-	for reason, count := range blocked {
-		out <- prometheus.MustNewConstMetric(blockedDescription, prometheus.GaugeValue, float64(count), reason)
-		out <- prometheus.MustNewConstMetric(blockedSecondsDescription, prometheus.GaugeValue, longest[reason].Seconds(), reason)
+	for labels, group := range counted.overdue {
+		out <- prometheus.MustNewConstMetric(overdueDescription, prometheus.GaugeValue, float64(group.count), labels[:]...)
+		out <- prometheus.MustNewConstMetric(overdueSecondsDescription, prometheus.GaugeValue, group.oldest.Seconds(), labels[:]...)
+	}
+	for labels, group := range counted.blocked {
+		out <- prometheus.MustNewConstMetric(blockedDescription, prometheus.GaugeValue, float64(group.count), labels[:]...)
+		out <- prometheus.MustNewConstMetric(blockedSecondsDescription, prometheus.GaugeValue, group.oldest.Seconds(), labels[:]...)
 	}
 }
 
-// holding is the reason for which a deletion waits. While its call is only queued the conditions say what they said before.
+// tally is what a census has counted, by labels.
+type tally struct {
+	sessions map[[3]string]int
+	overdue  ages[[2]string]
+	blocked  ages[[1]string]
+}
+
+// ages are how many there are of a kind, and how old the oldest is.
+type ages[K comparable] map[K]struct {
+	count  int
+	oldest time.Duration
+}
+
+func (a ages[K]) add(kind K, age time.Duration) {
+	group := a[kind]
+	group.count, group.oldest = group.count+1, max(group.oldest, age)
+	a[kind] = group
+}
+
+func (c *Census) count(of *v1alpha1.PaymentSession, class string, counted tally) {
+	state := string(of.Status.State)
+	if state == "" {
+		state = "unknown"
+	}
+	desired := session.Desired(of, c.now())
+	counted.sessions[[3]string{class, string(desired), state}]++
+	if since, known := c.since(of); known && desired == v1alpha1.DesiredStateExpired && !of.Status.State.Closed() {
+		if age := c.now().Sub(since); age >= overdue {
+			counted.overdue.add([2]string{class, holding(of)}, age)
+		}
+	}
+	// One that only others hold does not wait for us.
+	if !of.DeletionTimestamp.IsZero() && session.HasFinalizer(of) {
+		counted.blocked.add([1]string{holding(of)}, c.now().Sub(of.DeletionTimestamp.Time))
+	}
+}
+
+// holding is the reason for which a session is not closed. While its call is only queued the conditions say what they said before.
 func holding(of *v1alpha1.PaymentSession) string {
 	ready := apimeta.FindStatusCondition(of.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status == metav1.ConditionTrue {

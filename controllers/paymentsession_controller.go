@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -32,6 +31,10 @@ import (
 const (
 	// drainTimeout bounds what is written after the last call in flight has ended, on shutdown.
 	drainTimeout = 10 * time.Second
+	// rereadDelay is how soon a provider reads its Secret again for a deletion; those of one moment share one reading.
+	rereadDelay = 200 * time.Millisecond
+	// lookUpPatience is how long a session waits silently for a provider that is there and was not looked at yet.
+	lookUpPatience = 10 * time.Second
 	// confirmDelay is until a session whose expiry was not confirmed is looked at again.
 	confirmDelay = time.Second
 
@@ -57,9 +60,10 @@ type PaymentSessionReconciler struct {
 	// Audit is where each call is written that may have changed something at a provider.
 	Audit logr.Logger
 
-	memories memories
-	// twins are the sessions, by UID, of which a live read has found another object that the cache may not hold.
-	twins sync.Map
+	memories   memories
+	duplicates duplicates
+	// uninstalling reads whether the CRD of PaymentSessions is being deleted.
+	uninstalling sharedRead[bool]
 }
 
 // sessionStep is one step of a reconcile. It returns false where there is nothing more to do.
@@ -68,7 +72,7 @@ type sessionStep func(context.Context, *sessionScope) (bool, error)
 // Reconcile runs the steps for one session, in their order, until one ends it.
 func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	scope := &sessionScope{request: request}
-	for _, step := range []sessionStep{r.load, r.guard, r.resolve, r.decide, r.tell, r.act} {
+	for _, step := range []sessionStep{r.load, r.ensureFinalizer, r.resolve, r.decide, r.writeStatus, r.act} {
 		goOn, err := step(ctx, scope)
 		switch {
 		case errors.Is(err, errOutdated):
@@ -76,7 +80,7 @@ func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.R
 		case err != nil:
 			return ctrl.Result{}, err
 		case !goOn:
-			return ctrl.Result{}, nil
+			return ctrl.Result{RequeueAfter: scope.wait}, nil
 		}
 	}
 	return ctrl.Result{RequeueAfter: scope.action.Wait}, nil
@@ -107,7 +111,8 @@ func (r *PaymentSessionReconciler) drain(ctx context.Context, name types.Namespa
 	if remembered.finished == nil {
 		return nil
 	}
-	err := r.release(ctx, &sessionScope{session: remembered.finished})
+	// A worker that has just remembered it may still read it.
+	err := r.release(ctx, &sessionScope{session: remembered.finished.DeepCopy()})
 	if errors.Is(err, errOutdated) {
 		// A worker was quicker.
 		return nil
@@ -117,6 +122,8 @@ func (r *PaymentSessionReconciler) drain(ctx context.Context, name types.Namespa
 
 // SetupWithManager adds the controller to a manager.
 func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
+	r.duplicates.cache, r.duplicates.live, r.duplicates.now = r.Client, r.LiveReader, r.Now
+	r.uninstalling.read = func(ctx context.Context) (bool, error) { return crdGoes(ctx, r.LiveReader, sessionCRD) }
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PaymentSession{}).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).

@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,16 +18,17 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get,resourceNames=paymentsessions.payments.payops.dev;paymentproviders.payments.payops.dev;clusterpaymentproviders.payments.payops.dev
 
-// sessionDefinition is the CustomResourceDefinition of PaymentSessions.
-const sessionDefinition = "paymentsessions.payments.payops.dev"
+// sessionCRD is the CustomResourceDefinition of PaymentSessions.
+const sessionCRD = "paymentsessions.payments.payops.dev"
 
-// guard sees to the finalizer before anything is looked up: it is there before any call, and a session that is let go whatever
-// its provider says is let go at once.
-func (r *PaymentSessionReconciler) guard(ctx context.Context, scope *sessionScope) (bool, error) {
+// ensureFinalizer sees to the finalizer before anything is looked up: it is there before any call, and a session that is released
+// whatever its provider says is released at once.
+func (r *PaymentSessionReconciler) ensureFinalizer(ctx context.Context, scope *sessionScope) (bool, error) {
 	if !scope.deleting() {
 		if session.HasFinalizer(scope.session) || !session.WantsFinalizer(scope.session) {
 			return true, nil
@@ -41,7 +43,8 @@ func (r *PaymentSessionReconciler) guard(ctx context.Context, scope *sessionScop
 		r.forget(scope.request.NamespacedName, scope.memory)
 		return false, nil
 	}
-	uninstalling, err := definitionGoes(ctx, r.LiveReader, sessionDefinition)
+	// A release that comes a moment later harms nobody.
+	uninstalling, err := r.uninstalling.get(ctx, time.Now().Add(-freshness))
 	if err != nil {
 		return false, err
 	}
@@ -51,7 +54,7 @@ func (r *PaymentSessionReconciler) guard(ctx context.Context, scope *sessionScop
 	scope.uninstalling = uninstalling
 	if !scope.memory.session.Deleting {
 		// The provider reads its Secret again: in a namespace that goes, it may have changed or gone itself.
-		r.Providers[scope.memory.provider.kind].Wake(ctrl.Request{NamespacedName: scope.memory.provider.NamespacedName}, 0, urgent)
+		r.Providers[scope.memory.provider.kind].Wake(ctrl.Request{NamespacedName: scope.memory.provider.NamespacedName}, rereadDelay, urgent)
 	}
 	return true, nil
 }
@@ -64,120 +67,82 @@ func (r *PaymentSessionReconciler) release(ctx context.Context, scope *sessionSc
 		return err
 	}
 	scope.memory.written = scope.session.ResourceVersion
+	if rest := leftPayable(scope.session); rest != "" && scope.action.Loud == "" {
+		scope.action.Loud = rest
+	}
+	log := ctrl.LoggerFrom(ctx).WithValues("sessionID", scope.session.Spec.SessionID, "policy", scope.session.Spec.DeletionPolicy)
+	if scope.action.Loud != "" {
+		releasedPayable.Inc()
+		log.Info("a session is released although something may still be payable", "why", scope.action.Loud)
+	}
 	if !scope.deleting() {
 		return nil
 	}
 	r.withdraw(scope)
-	log := ctrl.LoggerFrom(ctx).WithValues("sessionID", scope.session.Spec.SessionID, "policy", scope.session.Spec.DeletionPolicy)
-	if scope.action.Loud != "" {
-		releasedPayable.Inc()
-		log.Info("a session is deleted although it may still be payable", "why", scope.action.Loud)
-		return nil
+	if scope.action.HandedOver {
+		handedOver.Inc()
+		r.Audit.Info("left a session to another object that wants it active", auditedSession(scope.session)...)
 	}
 	log.V(1).Info("a session is deleted")
 	return nil
 }
 
+// leftPayable says what a closed session leaves that can still be paid; empty for nothing.
+func leftPayable(of *v1alpha1.PaymentSession) string {
+	if !of.Status.State.Closed() || of.Status.Upstream == nil || of.Status.Upstream.StillPayable == "" {
+		return ""
+	}
+	return "the session is closed, and still payable is " + of.Status.Upstream.StillPayable
+}
+
 // confirm reads live, just before an expire call, what a stale cache must not decide: that the object is the same one and
 // still wants it, and for a deletion that it is not an uninstall and that nobody else wants the session active.
 func (r *PaymentSessionReconciler) confirm(scope *sessionScope) func(context.Context) bool {
-	uid, request, deleting := scope.session.UID, scope.request, scope.deleting()
+	asked := confirmation{
+		uid: scope.session.UID, request: scope.request, deleting: scope.deleting(), definition: scope.entry.definition, since: time.Now(),
+	}
 	return func(ctx context.Context) bool {
-		confirmed, err := r.confirmed(ctx, uid, request, deleting)
+		confirmed, err := r.confirmed(ctx, asked)
 		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot confirm that a session should be expired; trying again", "session", request.NamespacedName)
+			ctrl.LoggerFrom(ctx).Error(err, "cannot confirm that a session should be expired; trying again", "session", asked.request.NamespacedName)
 		}
 		if !confirmed {
-			r.Sessions.Wake(request, confirmDelay, 0)
+			r.Sessions.Wake(asked.request, confirmDelay, 0)
 		}
 		return confirmed
 	}
 }
 
-func (r *PaymentSessionReconciler) confirmed(ctx context.Context, uid types.UID, request ctrl.Request, deleting bool) (bool, error) {
+// confirmation is what an expire call needs to be true.
+type confirmation struct {
+	uid        types.UID
+	request    ctrl.Request
+	deleting   bool
+	definition *upstream.Definition
+	// since is since when the call has been waiting.
+	since time.Time
+}
+
+func (r *PaymentSessionReconciler) confirmed(ctx context.Context, asked confirmation) (bool, error) {
 	live := &v1alpha1.PaymentSession{}
-	if err := r.LiveReader.Get(ctx, request.NamespacedName, live); err != nil {
+	if err := r.LiveReader.Get(ctx, asked.request.NamespacedName, live); err != nil {
 		return false, client.IgnoreNotFound(err)
 	}
-	same := live.UID == uid && deleting != live.DeletionTimestamp.IsZero()
-	if !same || live.Spec.Suspend || session.Wish(live, r.Now()) != v1alpha1.DesiredStateExpired {
+	same := live.UID == asked.uid && asked.deleting != live.DeletionTimestamp.IsZero()
+	if !same || live.Spec.Suspend || session.Desired(live, r.Now()) != v1alpha1.DesiredStateExpired {
 		return false, nil
 	}
-	if !deleting {
+	if !asked.deleting {
 		return true, nil
 	}
-	if uninstalling, err := definitionGoes(ctx, r.LiveReader, sessionDefinition); uninstalling || err != nil {
+	recent := time.Now().Add(-freshness)
+	if asked.since.After(recent) {
+		recent = asked.since
+	}
+	if uninstalling, err := r.uninstalling.get(ctx, recent); uninstalling || err != nil {
 		return false, err
 	}
-	twin, err := r.liveTwin(ctx, live)
-	return !twin && err == nil, err
-}
-
-// hasTwin asks the API server where the cache, or a live read before, has found a twin: the cache may be limited to a part of the
-// sessions, or behind, and a session that is let go because of a twin is not expired.
-func (r *PaymentSessionReconciler) hasTwin(ctx context.Context, scope *sessionScope) (bool, error) {
-	if _, found := r.twins.Load(scope.session.UID); !found {
-		found, err := r.twin(ctx, r.Client, scope.session, client.MatchingFields{sessionsByIdentity: identityOf(scope.session)})
-		if !found || err != nil {
-			return false, err
-		}
-	}
-	return r.liveTwin(ctx, scope.session)
-}
-
-// liveTwin asks the API server, and remembers what it says.
-func (r *PaymentSessionReconciler) liveTwin(ctx context.Context, of *v1alpha1.PaymentSession) (bool, error) {
-	twin, err := r.twin(ctx, r.LiveReader, of, liveIdentity(of))
-	switch {
-	case err != nil:
-	case twin:
-		r.twins.Store(of.UID, true)
-	default:
-		r.twins.Delete(of.UID)
-	}
-	return twin, err
-}
-
-// liveIdentity selects the objects of the same session at the API server.
-func liveIdentity(of *v1alpha1.PaymentSession) client.MatchingFields {
-	return client.MatchingFields{
-		"spec.providerRef.kind": of.Spec.ProviderRef.Kind, "spec.providerRef.name": of.Spec.ProviderRef.Name,
-		"spec.sessionID": of.Spec.SessionID,
-	}
-}
-
-// twin reports whether another live object of the same account and session id wants the session active: a session that was
-// renamed or moved in Git is not to be expired by the deletion of what it was. One that the account does not serve cannot take the
-// session over: anybody could make such an object and so keep a session payable.
-func (r *PaymentSessionReconciler) twin(ctx context.Context, reader client.Reader, of *v1alpha1.PaymentSession, fields client.MatchingFields) (bool, error) {
-	sessions := &v1alpha1.PaymentSessionList{}
-	options := []client.ListOption{fields}
-	if namespace := providerOf(of).Namespace; namespace != "" {
-		options = append(options, client.InNamespace(namespace))
-	}
-	if err := reader.List(ctx, sessions, options...); err != nil {
-		return false, fmt.Errorf("cannot look for another object of the session: %w", err)
-	}
-	for i := range sessions.Items {
-		other := &sessions.Items[i]
-		if other.UID == of.UID || !other.DeletionTimestamp.IsZero() || session.Wish(other, r.Now()) != v1alpha1.DesiredStateActive {
-			continue
-		}
-		if served, err := r.served(ctx, other); served || err != nil {
-			return served, err
-		}
-	}
-	return false, nil
-}
-
-// served reports whether an account works for a session: it did before, or its provider allows the namespace.
-func (r *PaymentSessionReconciler) served(ctx context.Context, of *v1alpha1.PaymentSession) (bool, error) {
-	key := providerOf(of)
-	if key.kind != v1alpha1.KindClusterPaymentProvider || of.Status.State != v1alpha1.SessionStateUnknown {
-		return true, nil
-	}
-	known, _ := r.Directory.lookUp(key)
-	return r.permitted(ctx, of.Namespace, known.allowed)
+	return r.duplicates.none(ctx, live, asked.definition, asked.since)
 }
 
 // terminating reports whether a namespace is being deleted, so that nothing can be created in it. Where that is not known it is
@@ -188,8 +153,8 @@ func terminating(ctx context.Context, reader client.Reader, name string) bool {
 	return err != nil || !namespace.DeletionTimestamp.IsZero()
 }
 
-// definitionGoes reports, live, whether a CustomResourceDefinition is being deleted or gone.
-func definitionGoes(ctx context.Context, reader client.Reader, name string) (bool, error) {
+// crdGoes reports, live, whether a CustomResourceDefinition is being deleted or gone.
+func crdGoes(ctx context.Context, reader client.Reader, name string) (bool, error) {
 	definition := &metav1.PartialObjectMetadata{}
 	definition.SetGroupVersionKind(definitionKind)
 	err := reader.Get(ctx, types.NamespacedName{Name: name}, definition)

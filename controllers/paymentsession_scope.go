@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -18,24 +19,26 @@ import (
 // sessionScope is one reconcile of one session.
 type sessionScope struct {
 	request ctrl.Request
-	// session is the object as it was read. Only its status is changed, in tell.
+	// session is the object as it was read. Only its status is changed, in writeStatus.
 	session *v1alpha1.PaymentSession
 	// wasClosed is true where the session was known to be closed before this reconcile.
 	wasClosed bool
 	// memory is what the passes before this one left.
 	memory memory
-	// uninstalling is true where the definition of PaymentSessions is being deleted; set by guard, for deletions alone.
+	// uninstalling is true where the CRD of PaymentSessions is being deleted; set by ensureFinalizer, for deletions alone.
 	uninstalling bool
 	// entry is the provider's; set by resolve, empty where obstacle says why.
 	entry entry
 	// obstacle is what stands between the session and its account; set by resolve.
 	obstacle *session.Obstacle
-	// heard is the outcome of a call; set by decide, nil where none has come back.
-	heard *account.Outcome
+	// outcome of a call; set by decide, nil where none has come back.
+	outcome *account.Outcome
 	// action is what to do; set by decide.
 	action session.Action
-	// told is true where the status was written in this reconcile; set by tell.
-	told bool
+	// wrote is true where the status was written in this reconcile; set by writeStatus.
+	wrote bool
+	// wait is when to look again where a step has ended the reconcile; 0 for no timer.
+	wait time.Duration
 }
 
 // deleting reports whether the session is being deleted.
@@ -49,6 +52,8 @@ type memory struct {
 	written string
 	// provider that the session's calls were handed to.
 	provider providerKey
+	// unresolvedSince is since when the provider is there and was not looked at yet; zero where it was.
+	unresolvedSince time.Time
 	// finished is the session as its status was last written, where its finalizer is still to be taken off; nil elsewhere.
 	finished *v1alpha1.PaymentSession
 }
@@ -82,6 +87,12 @@ func (m *memories) put(name types.NamespacedName, remembered memory) {
 		m.of = map[types.NamespacedName]memory{}
 	}
 	m.of[name] = remembered
+}
+
+// desiredSince is since when a session should be what it should be, as far as that is known.
+func (r *PaymentSessionReconciler) desiredSince(of *v1alpha1.PaymentSession) (time.Time, bool) {
+	remembered, known := r.memories.get(types.NamespacedName{Namespace: of.Namespace, Name: of.Name})
+	return remembered.session.DesiredSince, known && remembered.uid == of.UID && !remembered.session.DesiredSince.IsZero()
 }
 
 func (m *memories) forget(name types.NamespacedName) {

@@ -16,8 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
-// tell writes the verdict into the status, if it says something new, and an Event for what a person should look at.
-func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope) (bool, error) {
+// writeStatus writes the verdict into the status, if it says something new, and an Event for what a person should look at.
+func (r *PaymentSessionReconciler) writeStatus(ctx context.Context, scope *sessionScope) (bool, error) {
 	verdict := scope.action.Verdict
 	if verdict == nil {
 		return true, nil
@@ -30,7 +30,7 @@ func (r *PaymentSessionReconciler) tell(ctx context.Context, scope *sessionScope
 	if err := patchStatus(ctx, r.Client, scope.session, before); err != nil {
 		return false, err
 	}
-	scope.memory.written, scope.told = scope.session.ResourceVersion, true
+	scope.memory.written, scope.wrote = scope.session.ResourceVersion, true
 	if verdict.News(before.Status.Conditions) {
 		r.alarm(ctx, scope, verdict)
 	}
@@ -60,9 +60,8 @@ func (r *PaymentSessionReconciler) apply(verdict *session.Verdict, status *v1alp
 	if verdict.Result != nil {
 		record(status, verdict.Result, now)
 	}
-	if verdict.ExpiryStarted && status.ExpiryStartedAt == nil {
-		status.ExpiryStartedAt = &now
-	}
+	// A state says more: it is not told twice.
+	status.Recognized = verdict.Recognized && status.State == v1alpha1.SessionStateUnknown
 	if verdict.Handled != "" {
 		status.LastHandledReconcileAt = verdict.Handled
 	}
@@ -88,11 +87,11 @@ func expiredStatus(verdict *session.Verdict, status *v1alpha1.PaymentSessionStat
 // record writes what the provider said. The request's id is that of the call that first told this state: one more read
 // of the same state changes nothing.
 func record(status *v1alpha1.PaymentSessionStatus, result *upstream.Result, now metav1.Time) {
-	if status.State == result.State && status.Upstream != nil && status.Upstream.Status == result.Status {
+	if of := status.Upstream; status.State == result.State && of != nil && of.Status == result.Status && of.StillPayable == result.StillPayable {
 		return
 	}
 	status.State = result.State
-	status.Upstream = &v1alpha1.UpstreamStatus{Status: result.Status, RequestID: result.RequestID}
+	status.Upstream = &v1alpha1.UpstreamStatus{Status: result.Status, RequestID: result.RequestID, StillPayable: result.StillPayable}
 	if result.ExpiredAt != nil {
 		at := metav1.NewTime(*result.ExpiredAt).Rfc3339Copy()
 		status.Upstream.ExpiredAt = &at

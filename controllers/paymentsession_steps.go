@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,7 +53,7 @@ func (r *PaymentSessionReconciler) forget(name types.NamespacedName, remembered 
 	if known, _ := r.Directory.lookUp(remembered.provider); known.account != nil {
 		known.account.Forget(remembered.uid)
 	}
-	r.twins.Delete(remembered.uid)
+	r.duplicates.forget(remembered.uid)
 	r.memories.forget(name)
 }
 
@@ -68,17 +69,9 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 	key := scope.memory.provider
 	known, looked := r.Directory.lookUp(key)
 	if !looked {
-		exists, err := r.exists(ctx, key)
-		if err != nil {
-			return false, err
-		}
-		// A provider that is there and was not looked at yet wakes its sessions when it was.
-		scope.obstacle = &session.Obstacle{
-			Reason:  v1alpha1.ReasonProviderNotFound,
-			Message: fmt.Sprintf("%s %s does not exist. Create it, or create this session again with another providerRef.", key.kind, key.Name),
-		}
-		return !exists, nil
+		return r.unresolved(ctx, scope)
 	}
+	scope.memory.unresolvedSince = time.Time{}
 	scope.entry, scope.obstacle = known, known.obstacle
 	if known.obstacle != nil {
 		return true, nil
@@ -95,6 +88,36 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 			Reason:  v1alpha1.ReasonNamespaceNotAllowed,
 			Message: fmt.Sprintf("ClusterPaymentProvider %s does not allow namespace %s. Its allowedNamespaces must select the namespace's labels.", key.Name, scope.session.Namespace),
 		}
+	}
+	return true, nil
+}
+
+// unresolved is for a session whose provider does not exist, or was not looked at yet. One that was not wakes its sessions when it was;
+// where that takes long the session says so.
+func (r *PaymentSessionReconciler) unresolved(ctx context.Context, scope *sessionScope) (bool, error) {
+	key := scope.memory.provider
+	exists, err := r.exists(ctx, key)
+	if err != nil {
+		return false, err
+	}
+	if !exists {
+		scope.obstacle = &session.Obstacle{
+			Reason:  v1alpha1.ReasonProviderNotFound,
+			Message: fmt.Sprintf("%s %s does not exist. Create it, or create this session again with another providerRef.", key.kind, key.Name),
+		}
+		return true, nil
+	}
+	if scope.memory.unresolvedSince.IsZero() {
+		scope.memory.unresolvedSince = r.Now()
+	}
+	if left := scope.memory.unresolvedSince.Add(lookUpPatience).Sub(r.Now()); left > 0 {
+		scope.wait = left
+		r.memories.put(scope.request.NamespacedName, scope.memory)
+		return false, nil
+	}
+	scope.obstacle = &session.Obstacle{
+		Reason:  v1alpha1.ReasonProviderNotReady,
+		Message: fmt.Sprintf("%s %s is not ready: its Secret is not protected by the finalizer %s yet.", key.kind, key.Name, v1alpha1.InUseFinalizer),
 	}
 	return true, nil
 }
@@ -121,31 +144,48 @@ func (r *PaymentSessionReconciler) permitted(ctx context.Context, name string, a
 	return allowed.Matches(labels.Set(namespace.Labels)), nil
 }
 
-// decide gathers the facts and decides.
+// decide gathers the input and decides.
 func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionScope) (bool, error) {
-	facts := session.Facts{
+	in := session.Input{
 		Session: scope.session, Now: r.Now(), Jitter: r.Jitter(), DryRun: r.DryRun,
 		Uninstalling: scope.uninstalling, Obstacle: scope.obstacle, PollInterval: scope.entry.pollInterval, Memory: scope.memory.session,
 	}
 	if definition := scope.entry.definition; definition != nil {
-		facts.InvalidSessionID = !definition.ValidSessionID(scope.session.Spec.SessionID)
-		facts.SessionIDName = definition.SessionIDName()
+		in.InvalidSessionID = !definition.ValidSessionID(scope.session.Spec.SessionID)
+		in.SessionIDName = definition.SessionIDName()
 	}
 	if runs := scope.entry.account; runs != nil {
-		facts.AccountEpoch, facts.Outage = runs.Epoch(), !runs.OutageSince().IsZero()
+		in.Endpoint, in.AccountEpoch, in.AccountFound = scope.entry.endpoint, runs.Epoch(), runs.Found()
+		in.MayProbe, in.Hold = runs.MayProbe(scope.session.UID), holdOf(runs.Activity())
 		if outcome, there := runs.Outcome(scope.session.UID); there {
-			scope.heard = &outcome
-			facts.Heard = &session.Heard{Operation: outcome.Operation, Result: outcome.Result, AccountEpoch: outcome.Epoch}
+			scope.outcome = &outcome
+			in.Outcome = &session.Outcome{
+				Operation: outcome.Operation, Result: outcome.Result, Made: outcome.Made, AccountEpoch: outcome.Epoch, Access: outcome.Access,
+			}
 		}
 	}
 	if scope.deleting() {
 		var err error
-		if facts.Twin, err = r.hasTwin(ctx, scope); err != nil {
+		if in.Duplicate, err = r.duplicates.exists(ctx, scope.session, scope.entry.definition); err != nil {
 			return false, err
 		}
 	}
-	scope.action = session.Decide(facts)
+	scope.action = session.Decide(in)
 	return true, nil
+}
+
+// holdOf is the weightiest cause for which an account holds queued calls back.
+func holdOf(activity account.Activity) session.Hold {
+	switch {
+	case activity.Outage:
+		return session.HoldOutage
+	case activity.Paused:
+		return session.HoldPause
+	case activity.Limited:
+		return session.HoldRateLimit
+	default:
+		return session.HoldQueue
+	}
 }
 
 // act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
@@ -158,16 +198,17 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
 	// takes it off, behind the outcomes of other sessions in the queue.
 	scope.memory.finished = nil
-	if scope.told && !scope.deleting() && session.HasFinalizer(scope.session) && !session.WantsFinalizer(scope.session) {
+	if scope.wrote && !scope.deleting() && session.HasFinalizer(scope.session) && !session.WantsFinalizer(scope.session) {
 		scope.memory.finished = scope.session
 	}
 	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
-	if scope.heard != nil {
+	if scope.outcome != nil {
 		scope.entry.account.Acknowledge(scope.session.UID)
 		r.measure(scope)
 	}
 	scope.memory.session = scope.action.Memory
-	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" {
+	looked := scope.memory.session.NextRefreshAt.After(r.Now())
+	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" && !looked {
 		r.memories.forget(scope.request.NamespacedName)
 	} else {
 		r.memories.put(scope.request.NamespacedName, scope.memory)
@@ -185,10 +226,10 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 	return true, nil
 }
 
-// measure counts how long it took from the wish to the end, where the outcome has shown that.
+// measure counts how long it took from the desired state to the end, where the outcome has shown that.
 func (r *PaymentSessionReconciler) measure(scope *sessionScope) {
-	if !scope.wasClosed && scope.heard.Result.State.Closed() && scope.action.Memory.Wish == v1alpha1.DesiredStateExpired {
-		closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.WishedAt).Seconds())
+	if !scope.wasClosed && scope.outcome.Result.State.Closed() && scope.action.Memory.Desired == v1alpha1.DesiredStateExpired {
+		closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(scope.action.Memory.DesiredSince).Seconds())
 	}
 }
 
@@ -207,12 +248,12 @@ func (r *PaymentSessionReconciler) call(scope *sessionScope) account.Call {
 		priority, cause = account.Deletion, "deletion"
 	case scope.session.Spec.DesiredState == v1alpha1.DesiredStateExpired:
 		priority, cause = account.Expiry, "desiredState"
-	case session.Wish(scope.session, r.Now()) == v1alpha1.DesiredStateExpired:
+	case session.Desired(scope.session, r.Now()) == v1alpha1.DesiredStateExpired:
 		priority, cause = account.Expiry, "expireAt"
 	}
 	call := account.Call{
 		Session: scope.session.UID, Operation: scope.action.Call, SessionID: scope.session.Spec.SessionID, Priority: priority,
-		Probe: scope.action.Probe, Asked: scope.action.Memory.Look != "", Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
+		Tenant: scope.session.Namespace, Refresh: scope.action.Memory.Refresh != "", Wake: func() { r.Sessions.Wake(request, 0, urgent*int(priority)) },
 		Made: r.auditor(scope, scope.action.Call, cause),
 	}
 	if scope.action.Confirm {

@@ -52,7 +52,7 @@ func credentialsMissing(format string, arguments ...any) error {
 // equip gives the provider's entry of the directory the account that spec, class and Secret make, or the obstacle in its
 // place. It reports whether sessions should look again.
 func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
-	endpoint, fingerprint, err := r.endpoint(ctx, provider)
+	made, err := r.endpoint(ctx, provider)
 	if errors.Is(err, errUnprotected) {
 		err = r.unprotected(provider)
 	}
@@ -77,7 +77,7 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 		if obstacle != nil {
 			r.obstruct(known, provider, obstacle)
 		} else {
-			r.open(known, provider, endpoint, fingerprint)
+			r.open(known, provider, made)
 		}
 		changed = changed || differs(before, *known)
 	})
@@ -122,11 +122,11 @@ func (r *ProviderReconciler) obstruct(known *entry, provider v1alpha1.GenericPro
 
 // open makes the account, or changes the one that is there. The limits may change at any time; another fingerprint means
 // another endpoint.
-func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvider, endpoint *upstream.Endpoint, fingerprint string) {
+func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvider, made access) {
 	spec, key := provider.ProviderSpec(), keyOf(provider)
 	known.obstacle, known.trouble, known.unprotectedSince = nil, "", time.Time{}
 	config := account.Config{
-		Upstream: endpoint,
+		Upstream: made.upstream, Endpoint: made.endpoint,
 		Limits: account.Limits{
 			Rate:        rate.Every(duration(spec.RateLimit.Per, time.Second) / time.Duration(max(spec.RateLimit.Requests, 1))),
 			Burst:       int(max(spec.RateLimit.Burst, 1)),
@@ -139,7 +139,7 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 		Recovered: func(ctx context.Context) { r.tellEveryone(ctx, key) },
 		Outage:    func() { r.tellEveryone(r.Directory.ctx, key) },
 	}
-	if known.fingerprint == fingerprint {
+	if known.fingerprint == made.fingerprint {
 		config.Upstream = known.upstream
 	} else {
 		if known.door != nil {
@@ -148,8 +148,9 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 		known.door = httpx.New(httpx.Options{
 			AllowPrivate: r.AllowPrivate, MaxConnections: config.Limits.Concurrency, Timeout: duration(spec.Timeout, 10*time.Second),
 		})
-		endpoint.Door = known.door
-		known.upstream, known.fingerprint, known.definition = endpoint, fingerprint, endpoint.Definition
+		made.upstream.Door = known.door
+		known.upstream, known.fingerprint, known.definition = made.upstream, made.fingerprint, made.upstream.Definition
+		known.endpoint = made.endpoint
 	}
 	if known.account == nil {
 		known.account = account.New(config)
@@ -159,51 +160,63 @@ func (r *ProviderReconciler) open(known *entry, provider v1alpha1.GenericProvide
 	known.account.Reconfigure(config)
 }
 
-// endpoint makes the provider's endpoint from its spec, class and Secret, and a fingerprint of all that went into it. The
-// error is an *unready, unless the API server failed.
-func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.GenericProvider) (*upstream.Endpoint, string, error) {
+// access is how a provider's API is reached.
+type access struct {
+	upstream *upstream.Endpoint
+	// endpoint tells endpoints apart, with the class by which replies are read; fingerprint tells apart whatever else went into it.
+	endpoint, fingerprint string
+}
+
+// endpoint makes the access to the provider's API from its spec, class and Secret. The error is an *unready, unless the API server failed.
+func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.GenericProvider) (access, error) {
 	spec := provider.ProviderSpec()
 	class := &v1alpha1.PaymentProviderClass{}
 	err := r.Client.Get(ctx, types.NamespacedName{Name: spec.ClassName}, class)
 	if apierrors.IsNotFound(err) {
-		return nil, "", notReady(v1alpha1.ReasonClassNotFound, "PaymentProviderClass %s does not exist. Create it, or set className to one that does.", spec.ClassName)
+		return access{}, notReady(v1alpha1.ReasonClassNotFound, "PaymentProviderClass %s does not exist. Create it, or set className to one that does.", spec.ClassName)
 	}
 	if err != nil {
-		return nil, "", err
+		return access{}, err
 	}
 	definition, err := r.Definitions.Of(class)
 	if err != nil {
-		return nil, "", notReady(v1alpha1.ReasonClassNotReady, "PaymentProviderClass %s is not valid; its own status says where.", class.Name)
+		return access{}, notReady(v1alpha1.ReasonClassNotReady, "PaymentProviderClass %s is not valid; its own status says where.", class.Name)
 	}
 	base, err := definition.BaseURL(spec.Environment, spec.Endpoint)
 	if err != nil {
-		return nil, "", notReady(v1alpha1.ReasonInvalidEnvironment, "%s.", err)
+		return access{}, notReady(v1alpha1.ReasonInvalidEnvironment, "%s.", err)
 	}
 	if base.Scheme != "https" && !r.AllowPrivate {
-		return nil, "", notReady(v1alpha1.ReasonEndpointNotAllowed, "the endpoint is plain http. Use https: the operator sends credentials there.")
+		return access{}, notReady(v1alpha1.ReasonEndpointNotAllowed, "the endpoint is plain http. Use https: the operator sends credentials there.")
 	}
 	at := secretOf(provider, spec.CredentialsSecretRef.Name, r.SecretNamespace)
 	secret, err := r.secret(ctx, at)
 	if err != nil {
-		return nil, "", err
+		return access{}, err
 	}
 	if !outlives(provider, secret) {
-		return nil, "", errUnprotected
+		return access{}, errUnprotected
 	}
 	credentials, err := definition.Credentials(secret.Data)
 	var missing *upstream.MissingCredentialsError
 	switch {
 	case errors.As(err, &missing):
-		return nil, "", credentialsMissing("Secret %s: %s. Add what class %s wants.", at, missing, class.Name)
+		return access{}, credentialsMissing("Secret %s: %s. Add what class %s wants.", at, missing, class.Name)
 	case err != nil:
-		return nil, "", notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", at, err)
+		return access{}, notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", at, err)
 	}
-	parts := fmt.Appendln(nil, class.UID, class.Generation, base, spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
+	if !secret.DeletionTimestamp.IsZero() {
+		// It goes once no session needs it.
+		r.InUse.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(provider)}, 0, urgent)
+	}
+	endpoint := fmt.Sprintln(class.UID, class.Generation, base)
+	parts := fmt.Appendln([]byte(endpoint), spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
 	for _, name := range slices.Sorted(maps.Keys(credentials)) {
 		parts = fmt.Appendln(parts, name, []byte(credentials[name]))
 	}
 	fingerprint := sha256.Sum256(parts)
-	return &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}, string(fingerprint[:]), nil
+	made := &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}
+	return access{upstream: made, endpoint: endpoint, fingerprint: string(fingerprint[:])}, nil
 }
 
 // errUnprotected is a provider, or a Secret, that could be gone before the sessions that need it.

@@ -238,35 +238,6 @@ func (w *world) provideEverywhere(t *testing.T, team v1alpha1.LabelValue) *v1alp
 	return provider
 }
 
-// TestOnlyANamespaceThatIsServedTakesASessionOver deletes a session while an object in another namespace wants it active.
-func TestOnlyANamespaceThatIsServedTakesASessionOver(t *testing.T) {
-	w := newWorld(t)
-	provider := w.provideEverywhere(t, "shop")
-	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "elsewhere-"}}
-	w.create(t, elsewhere)
-	for _, tc := range []struct {
-		why    string
-		labels string
-		want   simulator.State
-	}{
-		{"nobody serves it there", `{"metadata":{"labels":{"team":"other"}}}`, simulator.Expired},
-		{"it is served there", `{"metadata":{"labels":{"team":"shop"}}}`, simulator.Open},
-	} {
-		w.change(t, elsewhere, tc.labels)
-		here := w.reason(t, w.session(t, "omise", simulator.Open, gen.Active, gen.ClusterProvider(provider.Name)), v1alpha1.ReasonObserved)
-		there := gen.Session(elsewhere.Name, here.Name, "omise", here.Spec.SessionID, gen.Active, gen.ClusterProvider(provider.Name))
-		w.create(t, there)
-		w.awaitCached(t, elsewhere)
-		if err := w.Delete(t.Context(), here); err != nil {
-			t.Fatal(err)
-		}
-		await.Gone(t, w, here)
-		if state := w.upstreams.State("omise", here.Spec.SessionID); state != tc.want {
-			t.Errorf("%s: the session is %s, want %s", tc.why, state, tc.want)
-		}
-	}
-}
-
 func TestClusterProviderServesTheNamespacesThatItAllows(t *testing.T) {
 	w := newWorld(t)
 	provider := w.provideEverywhere(t, "elsewhere")
@@ -333,7 +304,7 @@ spec:
   - header: {name: X-Api-Key, credential: token}
   expire: {method: PATCH, path: '/v2/invoices/{id}', body: '{"status":"void"}'}
   observe: {method: GET, path: '/v2/invoices/{id}'}
-  errorShape: has(body.fault)
+  unknownSession: has(body.fault)
   state:
     status: body.result[0].lifecycle.filter(stage, stage.current)[0].name
     words: {OPEN: active, SETTLED: completed, VOID: expired}

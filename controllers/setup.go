@@ -70,7 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		}
 		protection := &InUseReconciler{
 			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: waker, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, Releasing: releasing, Writing: kind.writing, New: kind.object,
+			SecretNamespace: options.SecretNamespace, Releasing: releasing, Writing: kind.writing, Now: options.Now, New: kind.object,
 		}
 		if err := protection.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up an in-use controller: %w", err)
@@ -91,7 +91,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)
 	}
-	if err := mgr.Add(&Census{registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, now: options.Now}); err != nil {
+	if err := mgr.Add(&Census{registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, since: reconciler.desiredSince, now: options.Now}); err != nil {
 		return fmt.Errorf("cannot add the census: %w", err)
 	}
 	if err := mgr.Add(options.Writing); err != nil {

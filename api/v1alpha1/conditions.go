@@ -31,6 +31,9 @@ const (
 	// ReasonSuspended surfaces while suspend is true. The user should set it to false to let the operator go on.
 	ReasonSuspended = "Suspended"
 
+	// ReasonExpiring surfaces when the provider has shown that the session is open, it should be expired, and the expire call is still
+	// to come: behind a rate limit, a pause that the provider asked for, an outage, or a queue.
+	ReasonExpiring = "Expiring"
 	// ReasonAwaitingConfirmation surfaces when the provider accepted the expiry and does not show it yet.
 	ReasonAwaitingConfirmation = "AwaitingConfirmation"
 	// ReasonPaymentInProgress surfaces when a payment is in flight: the provider decides how it ends.
@@ -49,8 +52,8 @@ const (
 	// ReasonInvalidSessionID surfaces when the class's pattern refuses the session id. The user should create another
 	// PaymentSession with the right one.
 	ReasonInvalidSessionID = "InvalidSessionID"
-	// ReasonCredentialsRejected surfaces when the provider does not accept the account's credentials. The user should mend
-	// the Secret.
+	// ReasonCredentialsRejected surfaces when the provider does not accept the account's credentials. The user should
+	// correct the Secret.
 	ReasonCredentialsRejected = "CredentialsRejected"
 	// ReasonNotAllowed surfaces when the account may not do this. The user should check the key's rights and whose
 	// session it is.

@@ -123,8 +123,8 @@ type PaymentSessionSpec struct {
 	DesiredState DesiredState `json:"desiredState,omitempty"`
 
 	// expireAt is a time from which on the session is treated as if desiredState
-	// were expired. It may be moved until it has come. Between 2020 and 2100, in
-	// RFC 3339 with a time zone, for example 2026-12-01T00:00:00Z.
+	// were expired. It may be moved or removed at any time. Between 2020 and
+	// 2100, in RFC 3339 with a time zone, for example 2026-12-01T00:00:00Z.
 	//
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
@@ -180,6 +180,14 @@ type UpstreamStatus struct {
 	// +kubebuilder:validation:MaxLength=128
 	// +optional
 	RequestID string `json:"requestID,omitempty"`
+
+	// stillPayable says what can still be paid elsewhere although this session
+	// is closed: a payment link that was used may leave an invoice behind.
+	// Empty where nothing can.
+	//
+	// +kubebuilder:validation:MaxLength=120
+	// +optional
+	StillPayable string `json:"stillPayable,omitempty"`
 }
 
 // PaymentSessionStatus is what is known of the session.
@@ -202,20 +210,22 @@ type PaymentSessionStatus struct {
 	// +optional
 	Upstream *UpstreamStatus `json:"upstream,omitempty"`
 
+	// recognized is true once the provider has answered an expire call as for a
+	// session that it knows, although no reply has shown the session's state
+	// yet. A deletion of such a session is not released because a later read
+	// does not find it.
+	//
+	// +optional
+	Recognized bool `json:"recognized,omitempty"`
+
 	// closedAt is when the operator first knew that the session can no longer be
 	// paid.
 	//
 	// +optional
 	ClosedAt *metav1.Time `json:"closedAt,omitempty"`
 
-	// expiryStartedAt is when expireAt made the operator begin to expire the
-	// session. Moving expireAt afterwards changes nothing.
-	//
-	// +optional
-	ExpiryStartedAt *metav1.Time `json:"expiryStartedAt,omitempty"`
-
-	// lastHandledReconcileAt is the last value handled of the annotation
-	// payments.payops.dev/reconcile-at.
+	// lastHandledReconcileAt is the last value of the annotation
+	// payments.payops.dev/reconcile-at for which the session was read.
 	//
 	// +kubebuilder:validation:MaxLength=256
 	// +optional

@@ -13,88 +13,151 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// maxLookLength is how much of the reconcile-at annotation counts: an annotation may be longer than a status field.
-const maxLookLength = 256
+// maxRefreshLength is how much of the reconcile-at annotation counts: an annotation may be longer than a status field.
+const maxRefreshLength = 256
+
+// decision is one decision while it is being made: what is known, and what will be remembered.
+type decision struct {
+	Input
+
+	memory Memory
+}
 
 // Decide says what to do about a session.
-func Decide(f Facts) Action {
-	if wish := f.wish(); f.Memory.Wish != wish {
-		f.Memory = Memory{Wish: wish, WishedAt: f.Now, ActedAt: f.Memory.ActedAt}
+func Decide(in Input) Action {
+	d := &decision{Input: in, memory: in.Memory}
+	d.catchUp()
+	d.learn()
+	if d.deleting() {
+		return d.decideDeletion()
 	}
-	if f.deleting() {
-		if !f.Memory.Deleting {
-			// What was waited for patiently before is tried at once now that somebody waits for it.
-			f.Memory.Deleting, f.Memory.NextCallAt, f.Memory.Attempts = true, time.Time{}, 0
-		}
-		return f.decideDeletion()
-	}
-	action := f.decideLife()
-	action.Release = HasFinalizer(f.Session) && !WantsFinalizer(f.Session)
+	action := d.decideLife()
+	// A closed session that has just been shown open again keeps its finalizer.
+	action.Release = HasFinalizer(d.Session) && !WantsFinalizer(d.Session) && (d.stateAfter().Closed() || d.retains())
 	return action
 }
 
+// catchUp drops what is remembered of another desired state, of another endpoint, and of the time before the deletion.
+func (d *decision) catchUp() {
+	before := d.memory
+	if desired := Desired(d.Session, d.Now); before.Desired != desired {
+		d.memory = Memory{
+			Desired: desired, DesiredSince: d.since(before.Desired == ""), Endpoint: before.Endpoint, ActedAt: before.ActedAt,
+			Recognized: before.Recognized, NextRefreshAt: before.NextRefreshAt,
+		}
+	}
+	if d.Endpoint != "" && d.memory.Endpoint != d.Endpoint {
+		if d.memory.Endpoint != "" {
+			d.memory = Memory{Desired: d.memory.Desired, DesiredSince: d.memory.DesiredSince, NextRefreshAt: d.memory.NextRefreshAt}
+		}
+		d.memory.Endpoint = d.Endpoint
+	}
+	if d.deleting() && !d.memory.Deleting {
+		// What was waited for patiently before is tried at once now that somebody waits for it.
+		d.memory.Deleting, d.memory.NextCallAt, d.memory.Attempts = true, time.Time{}, 0
+	}
+}
+
+// since is since when the desired state is what it is, as the object shows it. Where nothing is remembered, after a restart, an object
+// that is not as it should be has not been so since its Ready condition changed.
+func (d *decision) since(forgotten bool) time.Time {
+	ready := d.ready()
+	switch {
+	case d.deleting():
+		return d.Session.DeletionTimestamp.Time
+	case d.scheduled():
+		return d.Session.Spec.ExpireAt.Time
+	case forgotten && ready == nil && !d.Session.CreationTimestamp.IsZero():
+		return d.Session.CreationTimestamp.Time
+	case forgotten && ready != nil && ready.Status != metav1.ConditionTrue:
+		return ready.LastTransitionTime.Time
+	default:
+		return d.Now
+	}
+}
+
 // decideLife decides about a session that is not being deleted.
-func (f Facts) decideLife() Action {
+func (d *decision) decideLife() Action {
 	switch {
-	case f.Session.Spec.Suspend:
-		return f.conclude(v1alpha1.ReasonSuspended, "")
-	case f.closed() && f.Heard == nil && f.look() == "":
-		return f.rest()
-	case f.closed() && f.Heard == nil && (f.Obstacle != nil || f.InvalidSessionID):
-		// The look that was asked for cannot be made, and what was closed stays so.
-		f.Memory.Look = f.look()
-		return f.rest()
-	case f.Obstacle != nil && !f.heardTheEnd():
-		return f.obstructed()
-	case f.InvalidSessionID:
-		f.Memory.Look = f.look()
-		return f.conclude(v1alpha1.ReasonInvalidSessionID, f.SessionIDName)
-	case f.Heard != nil:
-		return f.hear()
+	case d.Session.Spec.Suspend:
+		return d.conclude(v1alpha1.ReasonSuspended, "")
+	case d.closed() && d.outcomeState() == v1alpha1.SessionStateUnknown && (d.Outcome != nil || !d.refreshable()):
+		// A fresh look that shows nothing does not reopen what was closed, and one that cannot be made waits.
+		return d.stayClosed()
+	case d.Obstacle != nil && !d.provenClosed():
+		return d.obstructed()
+	case d.InvalidSessionID && d.Outcome == nil:
+		return d.conclude(v1alpha1.ReasonInvalidSessionID, d.SessionIDName)
+	case d.Outcome != nil:
+		return d.handleOutcome()
 	default:
-		return f.ask()
+		return d.plan()
 	}
 }
 
-// Wish is what a session should be at a time: expired by its desiredState, because expireAt has come, now or before it was
-// moved, or because it is being deleted.
-func Wish(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
-	at := session.Spec.ExpireAt
-	switch {
-	case session.Spec.DesiredState == v1alpha1.DesiredStateExpired,
-		session.Status.ExpiryStartedAt != nil,
-		at != nil && !at.After(now),
-		!session.DeletionTimestamp.IsZero() && session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain:
+// Desired is what a session should be at a time: expired by its desiredState, because expireAt has come, or because it is being
+// deleted.
+func Desired(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
+	if !session.DeletionTimestamp.IsZero() && session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
 		return v1alpha1.DesiredStateExpired
-	default:
-		return v1alpha1.DesiredStateActive
 	}
+	return DesiredBySpec(session, now)
 }
 
-func (f Facts) wish() v1alpha1.DesiredState { return Wish(f.Session, f.Now) }
+// DesiredBySpec is what a session should be at a time by its spec alone, whether it is being deleted or not.
+func DesiredBySpec(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
+	at := session.Spec.ExpireAt
+	if session.Spec.DesiredState == v1alpha1.DesiredStateExpired || at != nil && !at.After(now) {
+		return v1alpha1.DesiredStateExpired
+	}
+	return v1alpha1.DesiredStateActive
+}
 
 // scheduled reports whether expireAt alone is the cause of an expiry.
-func (f Facts) scheduled() bool {
-	return f.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && !f.deleting() && f.wish() == v1alpha1.DesiredStateExpired
+func (d *decision) scheduled() bool {
+	return d.Session.Spec.DesiredState != v1alpha1.DesiredStateExpired && !d.deleting() &&
+		Desired(d.Session, d.Now) == v1alpha1.DesiredStateExpired
 }
+
+// shouldExpire reports whether the session should be expired.
+func (d *decision) shouldExpire() bool { return d.memory.Desired == v1alpha1.DesiredStateExpired }
 
 // mayExpire reports whether an expire call is wanted and allowed.
-func (f Facts) mayExpire() bool {
-	return f.Memory.Wish == v1alpha1.DesiredStateExpired && !f.DryRun
+func (d *decision) mayExpire() bool { return d.shouldExpire() && !d.DryRun }
+
+// outcomeState is the state that the outcome proves; unknown where it proves none. An open session in the reply to an expire call may be
+// the session as it was before the call.
+func (d *decision) outcomeState() v1alpha1.SessionState {
+	if d.Outcome == nil || d.Outcome.Operation == v1alpha1.OperationExpire && d.Outcome.Result.State == v1alpha1.SessionStateActive {
+		return v1alpha1.SessionStateUnknown
+	}
+	return d.Outcome.Result.State
 }
 
-// heardTheEnd reports whether the call that came back has shown that the session can no longer be paid.
-func (f Facts) heardTheEnd() bool { return f.Heard != nil && f.Heard.Result.State.Closed() }
+// provenClosed reports whether the outcome has shown that the session can no longer be paid.
+func (d *decision) provenClosed() bool { return d.outcomeState().Closed() }
 
-func (f Facts) closed() bool { return f.Session.Status.State.Closed() }
+// stateAfter is the session's state with what the outcome proves.
+func (d *decision) stateAfter() v1alpha1.SessionState {
+	if state := d.outcomeState(); state != v1alpha1.SessionStateUnknown {
+		return state
+	}
+	return d.Session.Status.State
+}
 
-// look is the value of the reconcile-at annotation that was not handled yet; empty for none.
-func (f Facts) look() string { return look(f.Session) }
+func (d *decision) closed() bool { return d.Session.Status.State.Closed() }
 
-func look(session *v1alpha1.PaymentSession) string {
+func (d *decision) retains() bool {
+	return d.Session.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
+}
+
+// refresh is the value of the reconcile-at annotation that was not handled yet; empty for none.
+func (d *decision) refresh() string { return refresh(d.Session) }
+
+func refresh(session *v1alpha1.PaymentSession) string {
 	value := session.Annotations[v1alpha1.ReconcileAtAnnotation]
-	if len(value) > maxLookLength {
-		value = strings.ToValidUTF8(value[:maxLookLength], "")
+	if len(value) > maxRefreshLength {
+		value = strings.ToValidUTF8(value[:maxRefreshLength], "")
 	}
 	if value == session.Status.LastHandledReconcileAt {
 		return ""
@@ -102,174 +165,79 @@ func look(session *v1alpha1.PaymentSession) string {
 	return value
 }
 
-// AtRest reports whether nothing that becomes of its provider can matter to a session any more: it is closed and was let go of, and
-// nobody asks for another look.
+// refreshable reports whether a call for the annotation's sake can be made now.
+func (d *decision) refreshable() bool {
+	return d.refresh() != "" && !d.Now.Before(d.memory.NextRefreshAt) && d.Obstacle == nil && !d.InvalidSessionID
+}
+
+// AtRest reports whether nothing that becomes of its provider can matter to a session any more: it is closed, its finalizer is released,
+// and nobody asks for another look.
 func AtRest(session *v1alpha1.PaymentSession) bool {
-	return session.Status.State.Closed() && !HasFinalizer(session) && look(session) == ""
+	return session.Status.State.Closed() && !HasFinalizer(session) && refresh(session) == ""
 }
 
-func (f Facts) ready() *metav1.Condition {
-	return apimeta.FindStatusCondition(f.Session.Status.Conditions, v1alpha1.ConditionReady)
+func (d *decision) ready() *metav1.Condition {
+	return apimeta.FindStatusCondition(d.Session.Status.Conditions, v1alpha1.ConditionReady)
 }
 
-// told reports whether the status already says this of the present spec.
-func (f Facts) told(reason string) bool {
-	ready := f.ready()
-	return ready != nil && ready.Reason == reason && ready.ObservedGeneration == f.Session.Generation
+// row is the row of the reason that the status shows; the zero row where it shows none.
+func (d *decision) row() row {
+	if ready := d.ready(); ready != nil {
+		return table[ready.Reason]
+	}
+	return row{}
 }
 
-func (f Facts) stalled() bool {
-	return apimeta.IsStatusConditionTrue(f.Session.Status.Conditions, v1alpha1.ConditionStalled)
+// shows reports whether the status shows a reason, of whatever spec.
+func (d *decision) shows(reason string) bool {
+	ready := d.ready()
+	return ready != nil && ready.Reason == reason
 }
 
-// rest is for a session that can no longer be paid: no call, the conditions that its wish gives, and its time to live.
-func (f Facts) rest() Action {
-	action := f.conclude(f.reasonForState(f.Session.Status.State), f.stateText())
-	ttl := f.Session.Spec.TTLAfterClosed
-	if ttl == nil || f.Session.Status.ClosedAt == nil {
+// current reports whether what the status shows is of the present spec.
+func (d *decision) current() bool {
+	ready := d.ready()
+	return ready != nil && ready.ObservedGeneration == d.Session.Generation
+}
+
+// stayClosed is for a session that can no longer be paid: no call, the conditions that its desired state gives, and its time to live.
+func (d *decision) stayClosed() Action {
+	reason := d.reasonForState(d.Session.Status.State)
+	action := d.conclude(reason, string(d.Session.Status.State))
+	if pause := d.memory.NextRefreshAt.Sub(d.Now); pause > 0 {
+		// Until then it is remembered that the session was looked at.
+		action.Wait = soonest(action.Wait, pause)
+	}
+	ttl := d.Session.Spec.TTLAfterClosed
+	if ttl == nil || d.Session.Status.ClosedAt == nil || table[reason].kept {
 		return action
 	}
-	if left := f.Session.Status.ClosedAt.Add(ttl.Duration).Sub(f.Now); left > 0 {
-		action.Wait = left
+	if left := d.Session.Status.ClosedAt.Add(ttl.Duration).Sub(d.Now); left > 0 {
+		action.Wait = soonest(action.Wait, left)
 		return action
 	}
 	action.Delete = true
 	return action
 }
 
-// stateText is the detail that the reason Observed needs.
-func (f Facts) stateText() string { return string(f.Session.Status.State) }
-
 // reasonForState is the reason for a state that the provider has shown and that needs no further call now.
-func (f Facts) reasonForState(state v1alpha1.SessionState) string {
+func (d *decision) reasonForState(state v1alpha1.SessionState) string {
 	switch {
-	case f.Memory.Wish == v1alpha1.DesiredStateExpired && state.Closed():
+	case d.shouldExpire() && state.Closed():
 		return reasonForClosed[state]
-	case f.Memory.Wish == v1alpha1.DesiredStateExpired && state == v1alpha1.SessionStateProcessing:
+	case d.shouldExpire() && state == v1alpha1.SessionStateProcessing:
 		return v1alpha1.ReasonPaymentInProgress
-	case f.Memory.Wish == v1alpha1.DesiredStateExpired:
+	case d.shouldExpire():
 		return v1alpha1.ReasonWouldExpire
-	case f.Session.Spec.ExpireAt != nil && !state.Closed():
+	case d.Session.Spec.ExpireAt != nil && !state.Closed():
 		return v1alpha1.ReasonScheduled
 	default:
 		return v1alpha1.ReasonObserved
 	}
 }
 
-func (f Facts) obstructed() Action {
+func (d *decision) obstructed() Action {
 	// What comes back after the obstacle has gone is worth a call at once.
-	f.Memory.NextCallAt = time.Time{}
-	return f.conclude(f.Obstacle.Reason, f.Obstacle.Message)
-}
-
-// ask decides on the next call where none has come back.
-func (f Facts) ask() Action {
-	if f.look() == "" && f.settled() {
-		return Action{Memory: f.Memory}
-	}
-	if f.Memory.Next != "" {
-		return f.call(f.Memory.Next)
-	}
-	operation, at := f.nextCall()
-	if f.look() != "" {
-		at = f.Now
-	}
-	if operation == "" || at.After(f.Now) {
-		return f.wait(at)
-	}
-	f.Memory.Look = f.look()
-	return f.call(operation)
-}
-
-// settled reports whether the status says something of the present spec that only a person can change.
-func (f Facts) settled() bool {
-	return !f.deleting() && f.stalled() && (f.told(v1alpha1.ReasonSessionNotFound) || f.told(v1alpha1.ReasonExpireUnsupported))
-}
-
-// nextCall is the operation to ask for and when; empty where there is nothing more to ask.
-func (f Facts) nextCall() (v1alpha1.Operation, time.Time) {
-	if f.rejected() && f.Memory.AccountEpoch != f.AccountEpoch {
-		f.Memory.NextCallAt = f.Now
-	}
-	f.Memory.NextCallAt = f.noLaterThanPolled(f.Memory.NextCallAt)
-	if f.mayExpire() {
-		if f.readFirst() {
-			return v1alpha1.OperationObserve, f.Memory.NextCallAt
-		}
-		return v1alpha1.OperationExpire, f.Memory.NextCallAt
-	}
-	switch {
-	case f.Session.Status.State == v1alpha1.SessionStateUnknown, !f.Memory.NextCallAt.IsZero(), f.troubled():
-		return v1alpha1.OperationObserve, f.Memory.NextCallAt
-	case f.PollInterval == 0:
-		return "", time.Time{}
-	default:
-		// After a restart nobody knows when the session was last read. Spread the first reads.
-		return v1alpha1.OperationObserve, f.Now.Add(time.Duration(f.Jitter * float64(f.PollInterval)))
-	}
-}
-
-// readFirst reports whether the state has to be read before another expire call: it may have settled by itself.
-func (f Facts) readFirst() bool {
-	ready := f.ready()
-	if ready == nil {
-		return false
-	}
-	switch ready.Reason {
-	case v1alpha1.ReasonAwaitingConfirmation, v1alpha1.ReasonPaymentInProgress, v1alpha1.ReasonExpireRefused:
-		return true
-	default:
-		return f.look() != ""
-	}
-}
-
-// rejected reports whether the account's credentials stood in the way when last tried.
-func (f Facts) rejected() bool {
-	ready := f.ready()
-	return ready != nil && (ready.Reason == v1alpha1.ReasonCredentialsRejected || ready.Reason == v1alpha1.ReasonNotAllowed)
-}
-
-// troubled reports whether the last look at an active session told nothing of its state.
-func (f Facts) troubled() bool {
-	ready := f.ready()
-	return ready == nil || ready.Status != metav1.ConditionTrue
-}
-
-// wait lets the time pass until a call is due or expireAt has come. The conditions are told again where the spec has
-// changed since: they still hold.
-func (f Facts) wait(at time.Time) Action {
-	action := Action{Memory: f.Memory}
-	var call time.Duration
-	if !at.IsZero() {
-		action.Memory.NextCallAt, call = at, at.Sub(f.Now)
-	}
-	action.Wait = f.untilLook("", Done, call)
-	ready := f.ready()
-	switch {
-	case ready == nil:
-	case f.Memory.Wish == v1alpha1.DesiredStateActive && ready.Status == metav1.ConditionTrue:
-		action.Verdict = f.verdict(f.reasonForState(f.Session.Status.State), f.stateText())
-	case ready.ObservedGeneration != f.Session.Generation:
-		action.Verdict = f.restated(ready)
-	}
-	return action
-}
-
-// call asks for an operation. Where the account holds its calls back that may take long, so that it is told why.
-func (f Facts) call(operation v1alpha1.Operation) Action {
-	f.Memory.Next = operation
-	f.Memory.Asked = f.Memory.Asked || operation == v1alpha1.OperationExpire
-	action := Action{
-		Call:    operation,
-		Probe:   f.rejected() && f.Memory.AccountEpoch == f.AccountEpoch,
-		Confirm: operation == v1alpha1.OperationExpire && (f.scheduled() || f.deleting()),
-		Memory:  f.Memory,
-	}
-	if ready := f.ready(); f.Outage && f.Heard == nil && !f.closed() && (ready == nil || ready.ObservedGeneration != f.Session.Generation) {
-		action.Verdict = f.verdict(v1alpha1.ReasonProviderUnavailable, "")
-		// The look that was asked for is still to come.
-		action.Verdict.Handled = ""
-		f.hold(action.Verdict)
-	}
-	return action
+	d.memory.NextCallAt = time.Time{}
+	return d.conclude(d.Obstacle.Reason, d.Obstacle.Message)
 }

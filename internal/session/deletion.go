@@ -30,99 +30,124 @@ func WantsFinalizer(session *v1alpha1.PaymentSession) bool {
 	return session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain && !session.Status.State.Closed()
 }
 
-// ReleasedAtOnce reports whether a session that is being deleted is let go before anything is looked up.
+// NeedsProvider reports whether a session has unfinished business with its provider: it bears the finalizer or should, or it lives, should
+// be expired and is not closed.
+func NeedsProvider(session *v1alpha1.PaymentSession, now time.Time) bool {
+	if HasFinalizer(session) {
+		return true
+	}
+	lives := session.DeletionTimestamp.IsZero() && !session.Status.State.Closed()
+	return lives && (WantsFinalizer(session) || DesiredBySpec(session, now) == v1alpha1.DesiredStateExpired)
+}
+
+// ReleasedAtOnce reports whether a session that is being deleted is released before anything is looked up.
 func ReleasedAtOnce(session *v1alpha1.PaymentSession, uninstalling bool) bool {
 	return session.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || uninstalling || session.Status.State.Closed()
 }
 
-func (f Facts) deleting() bool { return !f.Session.DeletionTimestamp.IsZero() }
+func (d *decision) deleting() bool { return !d.Session.DeletionTimestamp.IsZero() }
 
-// seen reports whether the provider has ever told the session's state.
-func (f Facts) seen() bool { return f.Session.Status.State != v1alpha1.SessionStateUnknown }
+// recognized reports whether the provider has ever answered an expire call as for a session that it knows.
+func (d *decision) recognized() bool { return d.memory.Recognized || d.Session.Status.Recognized }
+
+// seen reports whether the provider has ever shown that it knows the session.
+func (d *decision) seen() bool {
+	return d.Session.Status.State != v1alpha1.SessionStateUnknown || d.recognized()
+}
 
 // decideDeletion decides about a session that is being deleted, by the table of the design's section 4.
-func (f Facts) decideDeletion() Action {
+func (d *decision) decideDeletion() Action {
 	switch {
-	case !HasFinalizer(f.Session):
-		return Action{Memory: f.Memory}
-	case ReleasedAtOnce(f.Session, f.Uninstalling):
-		return f.release("")
-	case f.heardTheEnd():
-		return f.releaseClosed()
-	case f.neverValid():
-		return f.release("its id is not one of the provider's")
-	case f.saidBefore(v1alpha1.ReasonExpireUnsupported), f.heardOutcome(v1alpha1.OutcomeUnsupported):
-		return f.release("the provider cannot expire it by a call: it stays payable until it runs out")
-	case f.Session.Spec.Suspend:
-		return f.conclude(v1alpha1.ReasonSuspended, "")
-	case f.Twin:
-		return f.release("")
-	case f.Obstacle != nil && !f.served():
-		return f.obstructed()
-	case f.InvalidSessionID:
-		return f.conclude(v1alpha1.ReasonInvalidSessionID, f.SessionIDName)
-	case f.heardOutcome(v1alpha1.OutcomeNotFound) && !f.seen():
-		return f.hearMissing()
-	case f.Heard != nil:
-		return f.hear()
+	case !HasFinalizer(d.Session):
+		return Action{Memory: d.memory}
+	case ReleasedAtOnce(d.Session, d.Uninstalling):
+		return d.release("")
+	case d.provenClosed():
+		return d.releaseClosed()
+	case d.neverValid():
+		return d.release("its id is not one of the provider's")
+	case d.shows(v1alpha1.ReasonExpireUnsupported), d.outcomeIs(v1alpha1.OutcomeUnsupported):
+		return d.release("the provider cannot expire it by a call: it stays payable until it runs out")
+	case d.Session.Spec.Suspend:
+		return d.conclude(v1alpha1.ReasonSuspended, "")
+	case d.Duplicate && DesiredBySpec(d.Session, d.Now) == v1alpha1.DesiredStateActive:
+		return d.handOver()
+	case d.Obstacle != nil && !d.served():
+		return d.obstructed()
+	case d.InvalidSessionID && d.Outcome == nil:
+		return d.conclude(v1alpha1.ReasonInvalidSessionID, d.SessionIDName)
+	case d.outcomeIs(v1alpha1.OutcomeNotFound) && !d.seen():
+		return d.handleMissing()
+	case d.Outcome != nil:
+		return d.handleOutcome()
 	default:
-		return f.ask()
+		return d.plan()
 	}
 }
 
 // served reports whether the only obstacle is that the namespace is no longer allowed. One that was served keeps its right to
 // expire what it opened.
-func (f Facts) served() bool {
-	return f.Obstacle.Reason == v1alpha1.ReasonNamespaceNotAllowed && f.seen()
+func (d *decision) served() bool {
+	return d.Obstacle.Reason == v1alpha1.ReasonNamespaceNotAllowed && d.seen()
 }
 
 // neverValid reports whether the class refuses the session's id, or did before where nobody can ask it now. A session that the
 // provider has shown proves that it is the class that is wrong.
-func (f Facts) neverValid() bool {
-	return !f.seen() && (f.InvalidSessionID || f.Obstacle != nil && f.saidBefore(v1alpha1.ReasonInvalidSessionID))
+func (d *decision) neverValid() bool {
+	return !d.seen() && (d.InvalidSessionID || d.Obstacle != nil && d.shows(v1alpha1.ReasonInvalidSessionID))
 }
 
-func (f Facts) saidBefore(reason string) bool {
-	ready := f.ready()
-	return ready != nil && ready.Reason == reason
-}
-
-func (f Facts) heardOutcome(outcome v1alpha1.Outcome) bool {
-	return f.Heard != nil && f.Heard.Result.Outcome == outcome
+func (d *decision) outcomeIs(outcome v1alpha1.Outcome) bool {
+	return d.Outcome != nil && d.Outcome.Result.Outcome == outcome
 }
 
 // hold says of an object that is being deleted that its deletion waits for what the verdict says.
-func (f Facts) hold(verdict *Verdict) {
-	if f.deleting() {
+func (d *decision) hold(verdict *Verdict) {
+	if d.deleting() {
 		verdict.Holds = true
 		verdict.Message += waysOut
 	}
 }
 
-func (f Facts) release(loud string) Action {
-	return Action{Release: true, Loud: loud, Memory: f.Memory}
+func (d *decision) release(loud string) Action {
+	return Action{Release: true, Loud: loud, Memory: d.memory}
 }
 
-// releaseClosed lets go of a session that the provider has just shown to be closed. Its status is written only for those
-// who hold the object with a finalizer of their own: without one it is gone with the next write.
-func (f Facts) releaseClosed() Action {
-	action := f.release("")
-	if len(f.Session.Finalizers) > 1 {
-		action.Verdict = f.verdict(f.reasonForState(f.Heard.Result.State), string(f.Heard.Result.State))
+// handOver releases a session without a call: another object of the same namespace wants it active, as after a rename in Git.
+func (d *decision) handOver() Action {
+	action := d.release("")
+	action.HandedOver = true
+	return action
+}
+
+// releaseClosed releases a session that the provider has just shown to be closed. Its status is written only for those who hold the
+// object with a finalizer of their own: without one it is gone with the next write.
+func (d *decision) releaseClosed() Action {
+	action := d.release("")
+	if rest := d.stillPayable(); rest != "" {
+		action.Loud = "the session is closed, and still payable is " + rest
+	}
+	if len(d.Session.Finalizers) > 1 {
+		action.Verdict = d.verdict(d.reasonForState(d.outcomeState()), string(d.outcomeState()))
 	}
 	return action
 }
 
-// hearMissing lets go of a session that the provider does not know and never knew, once it has said so twice.
-func (f Facts) hearMissing() Action {
-	if f.Memory.MissingSince.IsZero() {
-		f.Memory.MissingSince = f.Now
+// handleMissing releases a session that the provider does not know and never knew, once it has said so twice in a row. An account that
+// has not found any session since its endpoint or its credentials changed may be the wrong one: it must say so for longer.
+func (d *decision) handleMissing() Action {
+	if d.memory.MissingSince.IsZero() || d.memory.MissingAccess != d.Outcome.Access {
+		d.memory.MissingSince, d.memory.MissingAccess = d.Now, d.Outcome.Access
 	}
-	left := missingInterval - f.Now.Sub(f.Memory.MissingSince)
+	left := missingInterval - d.Now.Sub(d.memory.MissingSince)
+	if !d.AccountFound {
+		left = Patience - d.Now.Sub(d.memory.MissingSince)
+	}
 	if left <= 0 {
-		return f.release("the provider does not know it")
+		return d.release("the provider does not know it")
 	}
-	action := f.conclude(v1alpha1.ReasonSessionNotFound, "")
-	action.Wait, action.Memory.NextCallAt = left, f.Now.Add(left)
+	action := d.conclude(v1alpha1.ReasonSessionNotFound, "")
+	action.Wait = min(left, max(missingInterval, d.backoff(maxBackoff)))
+	action.Memory.NextCallAt = d.Now.Add(action.Wait)
 	return action
 }

@@ -14,146 +14,202 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// hear acts on the outcome of a call.
-func (f Facts) hear() Action {
-	heard := f.Heard
-	f.Memory.Next = ""
-	if heard.Operation == v1alpha1.OperationExpire && (heard.Result.Outcome == v1alpha1.OutcomeAccepted || heard.Result.MayHaveActed) {
-		f.Memory.ActedAt = f.Now
-	}
+// acceptedInVain is how many expire calls may be accepted and change nothing before a person should know.
+const acceptedInVain = 3
+
+// handleOutcome acts on the outcome of a call.
+func (d *decision) handleOutcome() Action {
+	operation, outcome, state := d.Outcome.Operation, d.Outcome.Result.Outcome, d.outcomeState()
 	switch {
-	case f.closed() && heard.Result.State == v1alpha1.SessionStateUnknown:
-		// A fresh look that told nothing does not reopen what was closed.
-		return f.rest()
-	case heard.Result.State.Closed(), heard.Result.State == v1alpha1.SessionStateProcessing:
-		f.Memory.Expire = EndingNone
-		return f.conclude(f.reasonForState(heard.Result.State), string(heard.Result.State))
-	case heard.Operation == v1alpha1.OperationExpire:
-		return f.hearExpire()
-	case heard.Result.Outcome == v1alpha1.OutcomeAccepted && f.mayExpire():
-		return f.hearStillActive()
-	case heard.Result.Outcome == v1alpha1.OutcomeAccepted:
-		return f.conclude(f.reasonForState(heard.Result.State), string(heard.Result.State))
+	case state.Closed(), state == v1alpha1.SessionStateProcessing:
+		d.memory.Expire, d.memory.Accepted = EndingNone, 0
+		return d.conclude(d.reasonForState(state), string(state))
+	case operation == v1alpha1.OperationExpire:
+		return d.handleExpire()
+	case outcome == v1alpha1.OutcomeAccepted && d.mayExpire():
+		return d.handleStillActive()
+	case outcome == v1alpha1.OutcomeAccepted:
+		return d.conclude(d.reasonForState(state), string(state))
 	default:
-		return f.fail()
+		return d.fail()
 	}
 }
 
-// hearExpire acts on an expire call whose reply shows no end.
-func (f Facts) hearExpire() Action {
-	switch f.Heard.Result.Outcome {
+// learn remembers what an outcome says beside the state.
+func (d *decision) learn() {
+	if d.Outcome == nil {
+		return
+	}
+	d.memory.Next = ""
+	outcome := d.Outcome.Result.Outcome
+	if outcome != v1alpha1.OutcomeNotFound {
+		d.memory.MissingSince = time.Time{}
+	}
+	if d.Outcome.Operation != v1alpha1.OperationExpire {
+		return
+	}
+	switch {
+	case outcome == v1alpha1.OutcomeAccepted:
+		d.memory.ActedAt, d.memory.Recognized = d.Now, true
+	case outcome == v1alpha1.OutcomeRefused, outcome == v1alpha1.OutcomeUnsupported:
+		d.memory.Recognized = true
+	case d.Outcome.Result.MayHaveActed:
+		d.memory.ActedAt = d.Now
+	}
+}
+
+// handleExpire acts on an expire call whose reply shows no end.
+func (d *decision) handleExpire() Action {
+	switch d.Outcome.Result.Outcome {
 	case v1alpha1.OutcomeAccepted:
-		f.Memory.Expire = EndingAccepted
-		return f.call(v1alpha1.OperationObserve)
+		d.memory.Expire = EndingAccepted
+		d.memory.Accepted++
+		return d.call(v1alpha1.OperationObserve)
 	case v1alpha1.OutcomeRefused:
-		f.Memory.Expire, f.Memory.Refusal = EndingRefused, f.Heard.Result.Message
-		return f.call(v1alpha1.OperationObserve)
+		d.memory.Expire, d.memory.Refusal = EndingRefused, d.Outcome.Result.Message
+		return d.call(v1alpha1.OperationObserve)
 	default:
-		return f.fail()
+		return d.fail()
 	}
 }
 
-// hearStillActive acts on a read that shows a session active which should be expired.
-func (f Facts) hearStillActive() Action {
+// handleStillActive acts on a read that shows a session active which should be expired.
+func (d *decision) handleStillActive() Action {
 	switch {
-	case !f.Memory.ActedAt.IsZero() && f.Now.Sub(f.Memory.ActedAt) < Patience:
-		return f.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
-	case f.Memory.Expire == EndingRefused:
-		refusal := f.Memory.Refusal
-		f.Memory.Expire, f.Memory.Refusal = EndingNone, ""
-		return f.conclude(v1alpha1.ReasonExpireRefused, quoted(refusal))
+	case d.recentlyActed():
+		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
+	case d.memory.Expire == EndingRefused:
+		refusal := d.memory.Refusal
+		d.memory.Expire, d.memory.Refusal = EndingNone, ""
+		return d.conclude(v1alpha1.ReasonExpireRefused, quoted(refusal))
+	case d.Session.Status.State != v1alpha1.SessionStateActive:
+		// What the provider has shown stands in the status, and the finalizer is back, before anything else is asked for.
+		d.memory.Expire = EndingNone
+		return d.conclude(v1alpha1.ReasonExpiring, d.holdText())
 	default:
-		f.Memory.Expire = EndingNone
-		return f.call(v1alpha1.OperationExpire)
+		d.memory.Expire = EndingNone
+		return d.call(v1alpha1.OperationExpire)
 	}
 }
 
-func (f Facts) fail() Action {
-	reason, known := reasonOf[f.Heard.Result.Outcome]
+// recentlyActed reports whether an expire call may have had an effect that a read does not show yet.
+func (d *decision) recentlyActed() bool {
+	return !d.memory.ActedAt.IsZero() && d.Now.Sub(d.memory.ActedAt) < Patience
+}
+
+func (d *decision) fail() Action {
+	reason, known := reasonOf[d.Outcome.Result.Outcome]
 	if !known {
 		reason = v1alpha1.ReasonUnexpectedResponse
 	}
-	return f.conclude(reason, quoted(f.Heard.Result.Message))
+	return d.conclude(reason, quoted(d.Outcome.Result.Message))
 }
 
-// conclude tells a reason and, by its row of the table, when to go on.
-func (f Facts) conclude(reason, details string) Action {
-	f.Memory = f.remember(reason)
-	action := Action{Memory: f.Memory, Verdict: f.verdict(reason, details)}
-	action.Memory.Look, action.Memory.Next = "", ""
-	f.hold(action.Verdict)
-	call := f.untilCall(reason, action.Verdict.Progress)
-	action.Memory.NextCallAt = time.Time{}
+// conclude ends what was begun with a reason and, by its row of the table, the time of the next call.
+func (d *decision) conclude(reason, details string) Action {
+	d.remember(reason)
+	action := Action{Verdict: d.verdict(reason, details)}
+	d.hold(action.Verdict)
+	call := d.untilCall(reason, action.Verdict.Progress)
+	d.memory.NextCallAt = time.Time{}
 	if call > 0 {
-		action.Memory.NextCallAt = f.Now.Add(call)
+		d.memory.NextCallAt = d.Now.Add(call)
 	}
-	action.Wait = f.untilLook(reason, action.Verdict.Progress, call)
-	if f.Heard != nil && f.look() != "" && f.look() != f.Memory.Look {
-		// It was asked for when this call was already on its way.
-		action.Wait = atOnce
+	action.Wait = d.untilDecision(reason, action.Verdict.Progress, call)
+	if d.Outcome != nil && d.refresh() != "" && d.refresh() != action.Verdict.Handled {
+		if !d.Outcome.Made {
+			d.memory.NextRefreshAt = d.Now.Add(d.untilRefresh())
+		}
+		// It was asked for when this call was already on its way, or no call was made.
+		action.Wait = soonest(action.Wait, max(atOnce, d.memory.NextRefreshAt.Sub(d.Now)))
 	}
+	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
+	action.Memory = d.memory
 	return action
 }
 
-func (f Facts) stateAfter() v1alpha1.SessionState {
-	if f.Heard != nil && f.Heard.Result.State != v1alpha1.SessionStateUnknown {
-		return f.Heard.Result.State
-	}
-	return f.Session.Status.State
-}
-
 // remember counts how often and since when the session has been in one kind of trouble.
-func (f Facts) remember(reason string) Memory {
-	if f.Memory.Trouble != reason {
+func (d *decision) remember(reason string) {
+	if d.memory.Trouble != reason {
 		// A provider that is down in changing ways is backed off from all the same.
-		if table[f.Memory.Trouble].next != backingOff || table[reason].next != backingOff {
-			f.Memory.Attempts = 0
+		if table[d.memory.Trouble].next != backingOff || table[reason].next != backingOff {
+			d.memory.Attempts = 0
 		}
-		f.Memory.Trouble, f.Memory.TroubleSince = reason, f.Now
+		d.memory.Trouble, d.memory.TroubleSince = reason, d.Now
 	}
-	if f.Heard != nil {
-		f.Memory.Attempts++
-		f.Memory.AccountEpoch = f.Heard.AccountEpoch
+	if d.Outcome != nil {
+		d.memory.Attempts++
+		d.memory.AccountEpoch = d.Outcome.AccountEpoch
 	}
-	return f.Memory
 }
 
 // verdict makes a reason's verdict by its row of the table.
-func (f Facts) verdict(reason, details string) *Verdict {
-	row := table[reason]
+func (d *decision) verdict(reason, details string) *Verdict {
+	row, state := table[reason], d.stateAfter()
 	verdict := &Verdict{
 		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: row.expired, Progress: row.progress,
-		Alarming: row.alarming, Handled: f.Memory.Look,
+		Recognized: d.recognized(),
+	}
+	if d.Outcome != nil && d.Outcome.Made {
+		verdict.Handled = d.memory.Refresh
 	}
 	if row.patient {
-		verdict.Progress = f.patientProgress(reason)
-		verdict.Alarming = row.alarming && verdict.Progress == Stalled
+		verdict.Progress = d.patientProgress(reason)
 	}
-	if f.Heard != nil && f.Heard.Result.State != v1alpha1.SessionStateUnknown {
-		verdict.Result = &f.Heard.Result
+	if reason == v1alpha1.ReasonAwaitingConfirmation && (d.memory.Accepted >= acceptedInVain || d.wasStalled(reason)) {
+		verdict.Progress = Stalled
 	}
-	if reason == v1alpha1.ReasonObserved && f.stateAfter() == v1alpha1.SessionStateExpired {
+	reopened := d.closed() && !state.Closed()
+	verdict.Alarming = reopened || row.alarming && verdict.Progress == Stalled
+	if d.outcomeState() != v1alpha1.SessionStateUnknown {
+		verdict.Result = &d.Outcome.Result
+	}
+	switch {
+	case reason == v1alpha1.ReasonObserved && state == v1alpha1.SessionStateExpired:
 		verdict.Expired = yes
+	case d.deleting() && row.expired == unknown && state != v1alpha1.SessionStateUnknown:
+		// A deletion that waits says what is known.
+		verdict.Expired = no
+	case reason == v1alpha1.ReasonExpiring && state == v1alpha1.SessionStateUnknown:
+		verdict.Expired = unknown
 	}
-	verdict.ExpiryStarted = f.Memory.Asked && f.scheduled()
+	if rest := d.stillPayable(); rest != "" && state.Closed() {
+		verdict.Message += " Still payable: " + rest + "."
+	}
 	return verdict
+}
+
+// stillPayable is what a closed session leaves that can still be paid elsewhere.
+func (d *decision) stillPayable() string {
+	if d.outcomeState().Closed() {
+		return d.Outcome.Result.StillPayable
+	}
+	if of := d.Session.Status.Upstream; of != nil {
+		return of.StillPayable
+	}
+	return ""
 }
 
 // patientProgress is Reconciling while the trouble is young, and Stalled once it was called so: a restart, which forgets
 // how old it is, must not bring hope back.
-func (f Facts) patientProgress(reason string) Progress {
-	stalled := apimeta.FindStatusCondition(f.Session.Status.Conditions, v1alpha1.ConditionStalled)
-	wasStalled := stalled != nil && stalled.Status == metav1.ConditionTrue && stalled.Reason == reason
-	if wasStalled || f.patienceLeft() <= 0 {
+func (d *decision) patientProgress(reason string) Progress {
+	if d.wasStalled(reason) || d.patienceLeft() <= 0 {
 		return Stalled
 	}
 	return Reconciling
 }
 
-// restated is the present verdict for a spec that has changed in nothing that matters to it.
-func (f Facts) restated(ready *metav1.Condition) *Verdict {
-	verdict := f.verdict(ready.Reason, "")
-	verdict.Message = ready.Message
+// wasStalled reports whether the status shows the reason as one that needs a person.
+func (d *decision) wasStalled(reason string) bool {
+	stalled := apimeta.FindStatusCondition(d.Session.Status.Conditions, v1alpha1.ConditionStalled)
+	return stalled != nil && stalled.Status == metav1.ConditionTrue && stalled.Reason == reason
+}
+
+// restated is what the status says, for a spec that has changed in nothing that matters to it.
+func (d *decision) restated() *Verdict {
+	ready := d.ready()
+	verdict := d.verdict(ready.Reason, "")
+	verdict.Message = strings.TrimSuffix(ready.Message, waysOut)
 	return verdict
 }
 

@@ -13,10 +13,10 @@ import (
 // atOnce is the shortest wait that there is: 0 is none.
 const atOnce = time.Millisecond
 
-// untilCall is the time until the next call; 0 where none is due by itself.
-func (f Facts) untilCall(reason string, progress Progress) time.Duration {
-	wait := f.byRow(reason, progress)
-	if !f.deleting() || table[reason].next == onChange || reason == v1alpha1.ReasonSuspended {
+// untilCall is the time until the next call; 0 where none is due by itseld.
+func (d *decision) untilCall(reason string, progress Progress) time.Duration {
+	wait := d.byRow(reason, progress)
+	if !d.deleting() || table[reason].next == onChange || reason == v1alpha1.ReasonSuspended {
 		// Where something else than the provider is in the way there is no time to wait for: the call is made once that has gone.
 		return wait
 	}
@@ -24,74 +24,94 @@ func (f Facts) untilCall(reason string, progress Progress) time.Duration {
 }
 
 // byRow is the time until the next call of a session that is not being deleted.
-func (f Facts) byRow(reason string, progress Progress) time.Duration {
+func (d *decision) byRow(reason string, progress Progress) time.Duration {
 	row := table[reason]
 	switch {
-	case row.patient && progress == Stalled:
+	case row.next == immediately:
+		return atOnce
+	case row.next == onChange:
 		return 0
-	case row.next == backingOff && row.patient:
-		return min(f.backoff(maxBackoff), max(f.patienceLeft(), minBackoff))
+	case row.patient && progress == Stalled && d.seen():
+		return d.backoff(d.pollLimit())
+	case row.patient && progress == Stalled, row.next == backingOffPatiently:
+		return d.backoff(patientBackoff)
+	case row.patient:
+		return min(d.backoff(maxBackoff), max(d.patienceLeft(), minBackoff))
 	case row.next == backingOff:
-		return f.backoff(maxBackoff)
-	case row.next == backingOffToPoll && f.PollInterval > 0:
-		return f.backoff(f.PollInterval)
+		return d.backoff(maxBackoff)
 	case row.next == backingOffToPoll:
-		return f.backoff(maxBackoff)
+		return d.backoff(d.pollLimit())
 	case row.next == probing:
-		return f.spread(probeInterval)
-	case row.next == polling && f.PollInterval > 0 && !f.stateAfter().Closed():
-		return f.spread(f.PollInterval)
+		return d.spread(probeInterval)
+	case row.next == polling && d.PollInterval > 0 && !d.stateAfter().Closed():
+		return d.spread(d.PollInterval)
 	default:
 		return 0
 	}
 }
 
+// pollLimit is the provider's pollInterval; where it has none, the longest ordinary backoff.
+func (d *decision) pollLimit() time.Duration {
+	if d.PollInterval > 0 {
+		return d.PollInterval
+	}
+	return maxBackoff
+}
+
+// untilRefresh is the time until a look that a person asked for is tried again, where no call was made.
+func (d *decision) untilRefresh() time.Duration {
+	return d.doubled(refreshInterval, probeInterval)
+}
+
 // noLaterThanPolled brings a call nearer that was set for a longer pollInterval than there is now.
-func (f Facts) noLaterThanPolled(at time.Time) time.Time {
-	ready := f.ready()
-	if ready == nil || f.PollInterval == 0 || table[ready.Reason].next != polling && table[ready.Reason].next != backingOffToPoll {
+func (d *decision) noLaterThanPolled(at time.Time) time.Time {
+	if next := d.row().next; d.PollInterval == 0 || next != polling && next != backingOffToPoll {
 		return at
 	}
-	if at.Sub(f.Now) > f.PollInterval+f.PollInterval/10 {
-		return f.Now.Add(f.spread(f.PollInterval))
+	if at.Sub(d.Now) > d.PollInterval+d.PollInterval/10 {
+		return d.Now.Add(d.spread(d.PollInterval))
 	}
 	return at
 }
 
 // backoff doubles from one second to a limit, and is never shorter than what the provider asked for.
-func (f Facts) backoff(limit time.Duration) time.Duration {
-	doublings := min(max(f.Memory.Attempts-1, 0), 30)
-	wait := min(float64(minBackoff)*math.Pow(2, float64(doublings)), float64(limit))
-	spread := f.spread(time.Duration(wait))
-	if f.Heard == nil {
+func (d *decision) backoff(limit time.Duration) time.Duration {
+	spread := d.spread(d.doubled(minBackoff, limit))
+	if d.Outcome == nil {
 		return spread
 	}
-	return max(spread, f.Heard.Result.RetryAfter+time.Duration(f.Jitter*float64(minBackoff)))
+	return max(spread, d.Outcome.Result.RetryAfter+time.Duration(d.Jitter*float64(minBackoff)))
+}
+
+// doubled is a time that doubles with each attempt up to a limit.
+func (d *decision) doubled(first, limit time.Duration) time.Duration {
+	doublings := min(max(d.memory.Attempts-1, 0), 30)
+	return time.Duration(min(float64(first)*math.Pow(2, float64(doublings)), float64(limit)))
 }
 
 // spread is a duration give or take a tenth.
-func (f Facts) spread(wait time.Duration) time.Duration {
-	return time.Duration(float64(wait) * (0.9 + 0.2*f.Jitter))
+func (d *decision) spread(wait time.Duration) time.Duration {
+	return time.Duration(float64(wait) * (0.9 + 0.2*d.Jitter))
 }
 
 // patienceLeft is how long the present trouble may last until it is called Stalled.
-func (f Facts) patienceLeft() time.Duration {
-	return f.Memory.TroubleSince.Add(Patience).Sub(f.Now)
+func (d *decision) patienceLeft() time.Duration {
+	return d.memory.TroubleSince.Add(Patience).Sub(d.Now)
 }
 
-// untilLook is the time until the next decision: until the next call, until expireAt, until an obstacle is called Stalled, and
+// untilDecision is the time until the next decision: until the next call, until expireAt, until an obstacle is called Stalled, and
 // for a deletion never longer than maxHold.
-func (f Facts) untilLook(reason string, progress Progress, call time.Duration) time.Duration {
+func (d *decision) untilDecision(reason string, progress Progress, call time.Duration) time.Duration {
 	waits := []time.Duration{call}
-	if f.deleting() {
+	if d.deleting() {
 		waits = append(waits, maxHold)
 	}
 	if table[reason].next == onChange && progress == Reconciling {
-		waits = append(waits, f.patienceLeft())
+		waits = append(waits, d.patienceLeft())
 	}
-	expireAt := f.Session.Spec.ExpireAt
-	if expireAt != nil && f.Memory.Wish == v1alpha1.DesiredStateActive && !f.stateAfter().Closed() {
-		waits = append(waits, expireAt.Sub(f.Now))
+	expireAt := d.Session.Spec.ExpireAt
+	if expireAt != nil && !d.shouldExpire() && !d.stateAfter().Closed() {
+		waits = append(waits, expireAt.Sub(d.Now))
 	}
 	return soonest(waits...)
 }

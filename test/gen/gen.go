@@ -62,6 +62,11 @@ func Active(session *v1alpha1.PaymentSession) {
 // Suspended makes a session that nothing should be done with.
 func Suspended(session *v1alpha1.PaymentSession) { session.Spec.Suspend = true }
 
+// Retained makes a session that stays as it is at the provider when its object is deleted.
+func Retained(session *v1alpha1.PaymentSession) {
+	session.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+}
+
 // ClusterProvider makes a session use the ClusterPaymentProvider of that name.
 func ClusterProvider(name string) SessionOption {
 	return func(session *v1alpha1.PaymentSession) {

@@ -98,7 +98,7 @@ func clusterProvidersOnly(t *testing.T, c *cluster) {
 func applyTwice(t *testing.T, c *cluster, arguments ...string) {
 	t.Helper()
 	apply := append([]string{"kubectl", "apply", "--server-side"}, arguments...)
-	if written, err := c.run(t, apply...); err == nil || !strings.Contains(written, "PaymentProviderClass") {
+	if written, err := c.run(t, apply...); err == nil || !strings.Contains(err.Error(), "PaymentProviderClass") {
 		t.Errorf("the first apply: %v, want it to ask for a second one\n%s", err, written)
 	}
 	c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, definitions...)...)

@@ -88,7 +88,8 @@ func tool(name string, arguments ...string) []string {
 	return append([]string{"go", "tool", "-modfile=hack/tools/go.mod", name}, arguments...)
 }
 
-// run runs a program in the repository's folder, and gives what it writes.
+// run runs a program in the repository's folder, and gives what it writes to standard output. What it writes to standard error is for
+// people and goes into the error: go itself writes there when it fetches or builds a tool.
 func run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
 	return runIn(t, nil, arguments...)
@@ -100,7 +101,12 @@ func runIn(t *testing.T, environment []string, arguments ...string) (string, err
 	command := exec.Command(arguments[0], arguments[1:]...)
 	command.Dir = gen.Root()
 	command.Env = append(append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home), environment...)
-	written, err := command.CombinedOutput()
+	var complaints strings.Builder
+	command.Stderr = &complaints
+	written, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%s: %w\n%s", strings.Join(arguments, " "), err, complaints.String())
+	}
 	return string(written), err
 }
 
@@ -109,7 +115,7 @@ func output(t *testing.T, arguments ...string) string {
 	t.Helper()
 	written, err := run(t, arguments...)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(arguments, " "), err, written)
+		t.Fatalf("%v\n%s", err, written)
 	}
 	return written
 }
@@ -125,7 +131,7 @@ func (c *cluster) must(t *testing.T, arguments ...string) string {
 	t.Helper()
 	written, err := c.run(t, arguments...)
 	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(arguments, " "), err, written)
+		t.Fatalf("%v\n%s", err, written)
 	}
 	return written
 }
