@@ -86,7 +86,7 @@ func main() {
 	latencies := list[time.Duration]{[]time.Duration{0, 100 * time.Millisecond}, time.ParseDuration}
 	flag.Var(&latencies, "latencies", "how long the providers take, in the scenario convergence")
 	sizes := list[int]{[]int{1000, 10000}, strconv.Atoi}
-	flag.Var(&sizes, "sizes", "how many sessions to converge")
+	flag.Var(&sizes, "sizes", "how many sessions to converge and to tear down")
 	starts := list[int]{[]int{10000, 50000}, strconv.Atoi}
 	flag.Var(&starts, "starts", "how many sessions to start on")
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
@@ -120,7 +120,7 @@ func (l *list[T]) Set(text string) error {
 
 // scale is how much is measured.
 type scale struct {
-	// sizes are the numbers of sessions to converge, and starts those to start on.
+	// sizes are the numbers of sessions to converge and to tear down, and starts those to start on.
 	sizes, starts []int
 	// latencies are the provider's.
 	latencies []time.Duration

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,49 +16,91 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/test/gen"
+	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-const tornDown = 1000
-
-// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a bare loop lets
-// them go. The namespace controller itself looks again only every few seconds.
+// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a bare loop releases
+// them. The namespace controller itself looks again only every few seconds, which decides for a small namespace.
 func teardown(lab *lab, runs int) ([]*Figure, error) {
-	ctx := context.Background()
-	ours := timed("teardown of a namespace with %d active sessions", tornDown)
-	bare := timed("teardown of a namespace with %d active sessions, bare loop", tornDown)
-	for range runs {
-		namespace, err := lab.shop(ctx, "omise")
-		if err != nil {
-			return nil, err
+	var figures []*Figure
+	var smaller *teardowns
+	for _, count := range lab.scale.sizes {
+		torn := newTeardowns(count)
+		for range runs {
+			if err := lab.measureTeardowns(context.Background(), torn); err != nil {
+				return nil, err
+			}
 		}
-		if err := lab.fill(ctx, namespace, "omise", tornDown, gen.Active); err != nil {
-			return nil, err
+		torn.ours.beside(torn.bare)
+		if smaller != nil {
+			torn.each.beside(smaller.each)
+			torn.processor.beside(smaller.processor)
 		}
-		if err := lab.await(ctx, namespace, tornDown, observed); err != nil {
-			return nil, err
-		}
-		begin := time.Now()
-		if err := lab.tearDown(ctx, namespace); err != nil {
-			return nil, err
-		}
-		ours.add(time.Since(begin).Seconds())
-
-		if namespace, err = lab.shop(ctx, "omise"); err != nil {
-			return nil, err
-		}
-		if err := lab.fill(ctx, namespace, "omise", tornDown, gen.Active, isBare); err != nil {
-			return nil, err
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- lab.bareTeardown(ctx, namespace, tornDown) }()
-		begin = time.Now()
-		if err := errors.Join(lab.tearDown(ctx, namespace), <-ended); err != nil {
-			return nil, err
-		}
-		bare.add(time.Since(begin).Seconds())
+		smaller = torn
+		figures = append(figures, torn.ours, torn.bare, torn.each, torn.processor)
 	}
-	ours.beside(bare)
-	return []*Figure{ours, bare}, nil
+	return figures, nil
+}
+
+// teardowns are the figures of the manager and of the bare loop for one size.
+type teardowns struct {
+	count int
+	// ours and bare are the times for all sessions, each is the time for a thousand of them; processor is the manager's.
+	ours, bare, each, processor *Figure
+}
+
+func newTeardowns(count int) *teardowns {
+	what := fmt.Sprintf("teardown of a namespace with %d active sessions", count)
+	return &teardowns{
+		count, timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what),
+		timed("%s: processor time of the manager for 1000", what),
+	}
+}
+
+// measureTeardowns measures the manager and then the bare loop.
+func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
+	thousands := float64(torn.count) / 1000
+	namespace, err := l.shop(ctx, "omise")
+	if err != nil {
+		return err
+	}
+	if err := l.fill(ctx, namespace, "omise", torn.count, gen.Active); err != nil {
+		return err
+	}
+	if err := l.await(ctx, namespace, torn.count, observed); err != nil {
+		return err
+	}
+	before, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := l.tearDown(ctx, namespace); err != nil {
+		return err
+	}
+	took := time.Since(begin).Seconds()
+	after, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	torn.ours.add(took)
+	torn.each.add(took / thousands)
+	torn.processor.add((after - before).Seconds() / thousands)
+
+	if namespace, err = l.shop(ctx, "omise"); err != nil {
+		return err
+	}
+	if err := l.fill(ctx, namespace, "omise", torn.count, gen.Active, isBare); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- l.bareTeardown(ctx, namespace, torn.count) }()
+	begin = time.Now()
+	if err := errors.Join(l.tearDown(ctx, namespace), <-ended); err != nil {
+		return err
+	}
+	torn.bare.add(time.Since(begin).Seconds())
+	return nil
 }
 
 // observed is a session whose state the provider has told.

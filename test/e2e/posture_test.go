@@ -78,6 +78,7 @@ func TestWhoMayEditANamespaceMayNotEndItsPayments(t *testing.T) {
 	namespace := newNamespace(t, url)
 	for user, role := range map[string]string{
 		"kim": "edit", "viewer": operatorName + "-viewer", "editor": operatorName + "-editor", "admin": operatorName + "-admin",
+		"author": operatorName + "-class-author",
 	} {
 		kubectl(t, "", "create", "rolebinding", user, "-n", namespace, "--clusterrole="+role, "--user="+user)
 	}
@@ -88,7 +89,8 @@ func TestWhoMayEditANamespaceMayNotEndItsPayments(t *testing.T) {
 		{"kim", "create", "paymentsessions", false}, {"kim", "delete", "paymentsessions", false}, {"kim", "create", "paymentproviders", false},
 		{"viewer", "list", "paymentsessions", true}, {"viewer", "patch", "paymentsessions", false},
 		{"editor", "delete", "paymentsessions", true}, {"editor", "create", "paymentproviders", false},
-		{"admin", "create", "paymentproviders", true},
+		{"admin", "create", "paymentproviders", true}, {"admin", "patch", "paymentproviderclasses", false}, {"admin", "list", "paymentproviderclasses", true},
+		{"author", "patch", "paymentproviderclasses", true}, {"author", "create", "paymentproviders", false},
 	} {
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: tc.user, ResourceAttributes: &authorizationv1.ResourceAttributes{
 			Namespace: namespace, Verb: tc.verb, Group: v1alpha1.GroupVersion.Group, Resource: tc.resource,

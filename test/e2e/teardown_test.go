@@ -325,3 +325,53 @@ func aSessionMovedInGitIsNotExpired(t *testing.T) {
 		t.Errorf("calls %q, want no expiry", calls)
 	}
 }
+
+// TestAReplacedManifestKeepsTheFinalizer has pipelines that write whole manifests, which know nothing of finalizers.
+func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
+	upstreams, url := simulate(t)
+	namespace := newNamespace(t, url)
+	replace := func(session *v1alpha1.PaymentSession) *v1alpha1.PaymentSession {
+		t.Helper()
+		whole := session.DeepCopy()
+		whole.Finalizers, whole.Status = nil, v1alpha1.PaymentSessionStatus{}
+		if err := api.Update(t.Context(), whole); err != nil {
+			t.Fatal(err)
+		}
+		return whole
+	}
+	sessions := payable(t, upstreams, namespace, len(gen.Providers))
+	for _, session := range sessions {
+		replaced := replace(session)
+		if !slices.Contains(replaced.Finalizers, v1alpha1.ExpireFinalizer) {
+			t.Errorf("%s has lost its finalizer", session.Name)
+		}
+		// Nobody has come between the replacement and the deletion.
+		if err := api.Delete(t.Context(), replaced); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := gen.Session(namespace, "closed", "omise", gen.ID("omise", 77))
+	retained := gen.Session(namespace, "retained", "omise", gen.ID("omise", 78), gen.Active)
+	retained.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+	for _, session := range []*v1alpha1.PaymentSession{closed, retained} {
+		if err := api.Create(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upstreams.Add(simulator.Object{Provider: "omise", ID: closed.Spec.SessionID, State: simulator.Open})
+	startManager(t, watching(namespace))
+	for _, session := range sessions {
+		await.Gone(t, api, session)
+		if state := upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
+			t.Errorf("%s is gone, and its session is %s", session.Name, state)
+		}
+	}
+	closed = await.Until(t, api, closed, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
+		return s.Status.State.Closed() && len(s.Finalizers) == 0
+	})
+	for _, session := range []*v1alpha1.PaymentSession{closed, retained} {
+		if replaced := replace(session); len(replaced.Finalizers) > 0 {
+			t.Errorf("%s got the finalizers %q, which it does not need", session.Name, replaced.Finalizers)
+		}
+	}
+}
