@@ -188,31 +188,19 @@ func holdOf(activity account.Activity) session.Hold {
 	}
 }
 
-// act does what was decided: it hands a call to the account, or takes one back, or deletes the object.
+// act does what was decided: it releases the finalizer, hands a call to the account, or takes one back, or deletes the object.
 func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
 	if scope.action.Release {
 		if err := r.release(ctx, scope); err != nil {
 			return false, err
 		}
 	}
-	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
-	// takes it off, behind the outcomes of other sessions in the queue.
-	scope.memory.finished = nil
-	if scope.wrote && !scope.deleting() && session.HasFinalizer(scope.session) && !session.WantsFinalizer(scope.session) {
-		scope.memory.finished = scope.session
-	}
 	// Only now that its outcome stands in the status, or was acted on, may a call be forgotten.
 	if scope.outcome != nil {
 		scope.entry.account.Acknowledge(scope.session.UID)
 		r.measure(scope)
 	}
-	scope.memory.session = scope.action.Memory
-	looked := scope.memory.session.NextRefreshAt.After(r.Now())
-	if scope.action.Call == "" && scope.session.Status.State.Closed() && scope.memory.written == "" && !looked {
-		r.memories.forget(scope.request.NamespacedName)
-	} else {
-		r.memories.put(scope.request.NamespacedName, scope.memory)
-	}
+	r.remember(scope)
 	switch {
 	case scope.action.Release:
 		return false, nil
@@ -224,6 +212,24 @@ func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope)
 		scope.entry.account.Submit(r.call(scope))
 	}
 	return true, nil
+}
+
+// remember keeps what the next reconcile needs to know. A session that is closed and at rest needs nothing.
+func (r *PaymentSessionReconciler) remember(scope *sessionScope) {
+	of := scope.session
+	// Ready comes first: where the status was just written nobody waits for the finalizer, and the reconcile that this write brings
+	// takes it off, behind the outcomes of other sessions in the queue.
+	scope.memory.finished = nil
+	if scope.wrote && !scope.deleting() && session.HasFinalizer(of) && !session.WantsFinalizer(of) {
+		scope.memory.finished = of
+	}
+	scope.memory.session = scope.action.Memory
+	looked := scope.action.Memory.NextRefreshAt.After(r.Now())
+	if scope.action.Call == "" && of.Status.State.Closed() && scope.memory.written == "" && !looked {
+		r.memories.forget(scope.request.NamespacedName)
+	} else {
+		r.memories.put(scope.request.NamespacedName, scope.memory)
+	}
 }
 
 // measure counts how long it took from the desired state to the end, where the outcome has shown that.

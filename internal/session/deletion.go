@@ -64,13 +64,11 @@ func (d *decision) decideDeletion() Action {
 		return d.release("")
 	case d.provenClosed():
 		return d.releaseClosed()
-	case d.neverValid():
-		return d.release("its id is not one of the provider's")
-	case d.shows(v1alpha1.ReasonExpireUnsupported), d.outcomeIs(v1alpha1.OutcomeUnsupported):
-		return d.release("the provider cannot expire it by a call: it stays payable until it runs out")
+	case d.hopeless() != "":
+		return d.release(d.hopeless())
 	case d.Session.Spec.Suspend:
 		return d.conclude(v1alpha1.ReasonSuspended, "")
-	case d.Duplicate && DesiredBySpec(d.Session, d.Now) == v1alpha1.DesiredStateActive:
+	case d.takenOver():
 		return d.handOver()
 	case d.Obstacle != nil && !d.served():
 		return d.obstructed()
@@ -83,6 +81,23 @@ func (d *decision) decideDeletion() Action {
 	default:
 		return d.plan()
 	}
+}
+
+// hopeless says why no call can ever expire the session; empty where one may.
+func (d *decision) hopeless() string {
+	switch {
+	case d.neverValid():
+		return "its id is not one of the provider's"
+	case d.shows(v1alpha1.ReasonExpireUnsupported), d.outcomeIs(v1alpha1.OutcomeUnsupported):
+		return "the provider cannot expire it by a call: it stays payable until it runs out"
+	default:
+		return ""
+	}
+}
+
+// takenOver reports whether another object wants active what this one wanted active itself, as after a rename in Git.
+func (d *decision) takenOver() bool {
+	return d.Duplicate && DesiredBySpec(d.Session, d.Now) == v1alpha1.DesiredStateActive
 }
 
 // served reports whether the only obstacle is that the namespace is no longer allowed. One that was served keeps its right to
@@ -113,7 +128,7 @@ func (d *decision) release(loud string) Action {
 	return Action{Release: true, Loud: loud, Memory: d.memory}
 }
 
-// handOver releases a session without a call: another object of the same namespace wants it active, as after a rename in Git.
+// handOver releases a session without a call: it is another object's.
 func (d *decision) handOver() Action {
 	action := d.release("")
 	action.HandedOver = true

@@ -147,36 +147,53 @@ func (d *decision) remember(reason string) {
 func (d *decision) verdict(reason, details string) *Verdict {
 	row, state := table[reason], d.stateAfter()
 	verdict := &Verdict{
-		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: row.expired, Progress: row.progress,
+		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: d.expired(reason), Progress: d.progress(reason),
 		Recognized: d.recognized(),
-	}
-	if d.Outcome != nil && d.Outcome.Made {
-		verdict.Handled = d.memory.Refresh
-	}
-	if row.patient {
-		verdict.Progress = d.patientProgress(reason)
-	}
-	if reason == v1alpha1.ReasonAwaitingConfirmation && (d.memory.Accepted >= acceptedInVain || d.wasStalled(reason)) {
-		verdict.Progress = Stalled
 	}
 	reopened := d.closed() && !state.Closed()
 	verdict.Alarming = reopened || row.alarming && verdict.Progress == Stalled
+	if d.Outcome != nil && d.Outcome.Made {
+		verdict.Handled = d.memory.Refresh
+	}
 	if d.outcomeState() != v1alpha1.SessionStateUnknown {
 		verdict.Result = &d.Outcome.Result
-	}
-	switch {
-	case reason == v1alpha1.ReasonObserved && state == v1alpha1.SessionStateExpired:
-		verdict.Expired = yes
-	case d.deleting() && row.expired == unknown && state != v1alpha1.SessionStateUnknown:
-		// A deletion that waits says what is known.
-		verdict.Expired = no
-	case reason == v1alpha1.ReasonExpiring && state == v1alpha1.SessionStateUnknown:
-		verdict.Expired = unknown
 	}
 	if rest := d.stillPayable(); rest != "" && state.Closed() {
 		verdict.Message += " Still payable: " + rest + "."
 	}
 	return verdict
+}
+
+// expired is the status of the Expired condition: the row's, but for what is known better.
+func (d *decision) expired(reason string) metav1.ConditionStatus {
+	row, state := table[reason], d.stateAfter()
+	switch {
+	case reason == v1alpha1.ReasonObserved && state == v1alpha1.SessionStateExpired:
+		return yes
+	case reason == v1alpha1.ReasonExpiring && state == v1alpha1.SessionStateUnknown:
+		return unknown
+	case d.deleting() && row.expired == unknown && state != v1alpha1.SessionStateUnknown:
+		// A deletion that waits says what is known.
+		return no
+	default:
+		return row.expired
+	}
+}
+
+// progress says whether the operator goes on by itself. It is Reconciling while a trouble is young, and Stalled once it was called so: a
+// restart, which forgets how old it is, must not bring hope back.
+func (d *decision) progress(reason string) Progress {
+	row := table[reason]
+	switch {
+	case row.patient && (d.wasStalled(reason) || d.patienceLeft() <= 0):
+		return Stalled
+	case row.patient:
+		return Reconciling
+	case reason == v1alpha1.ReasonAwaitingConfirmation && (d.memory.Accepted >= acceptedInVain || d.wasStalled(reason)):
+		return Stalled
+	default:
+		return row.progress
+	}
 }
 
 // stillPayable is what a closed session leaves that can still be paid elsewhere.
@@ -188,15 +205,6 @@ func (d *decision) stillPayable() string {
 		return of.StillPayable
 	}
 	return ""
-}
-
-// patientProgress is Reconciling while the trouble is young, and Stalled once it was called so: a restart, which forgets
-// how old it is, must not bring hope back.
-func (d *decision) patientProgress(reason string) Progress {
-	if d.wasStalled(reason) || d.patienceLeft() <= 0 {
-		return Stalled
-	}
-	return Reconciling
 }
 
 // wasStalled reports whether the status shows the reason as one that needs a person.

@@ -26,27 +26,37 @@ func (d *decision) untilCall(reason string, progress Progress) time.Duration {
 // byRow is the time until the next call of a session that is not being deleted.
 func (d *decision) byRow(reason string, progress Progress) time.Duration {
 	row := table[reason]
-	switch {
-	case row.next == immediately:
+	if row.patient && row.next == backingOff {
+		return d.untilFound(progress)
+	}
+	switch row.next {
+	case immediately:
 		return atOnce
-	case row.next == onChange:
-		return 0
-	case row.patient && progress == Stalled && d.seen():
-		return d.backoff(d.pollLimit())
-	case row.patient && progress == Stalled, row.next == backingOffPatiently:
-		return d.backoff(patientBackoff)
-	case row.patient:
-		return min(d.backoff(maxBackoff), max(d.patienceLeft(), minBackoff))
-	case row.next == backingOff:
+	case backingOff:
 		return d.backoff(maxBackoff)
-	case row.next == backingOffToPoll:
+	case backingOffToPoll:
 		return d.backoff(d.pollLimit())
-	case row.next == probing:
+	case backingOffPatiently:
+		return d.backoff(patientBackoff)
+	case probing:
 		return d.spread(probeInterval)
-	case row.next == polling && d.PollInterval > 0 && !d.stateAfter().Closed():
-		return d.spread(d.PollInterval)
+	case polling:
+		if d.PollInterval > 0 && !d.stateAfter().Closed() {
+			return d.spread(d.PollInterval)
+		}
+	}
+	return 0
+}
+
+// untilFound is the time until a session that the provider does not know is looked for again.
+func (d *decision) untilFound(progress Progress) time.Duration {
+	switch {
+	case progress != Stalled:
+		return min(d.backoff(maxBackoff), max(d.patienceLeft(), minBackoff))
+	case d.seen():
+		return d.backoff(d.pollLimit())
 	default:
-		return 0
+		return d.backoff(patientBackoff)
 	}
 }
 

@@ -41,7 +41,7 @@ func create(t *testing.T, objects ...client.Object) {
 
 func TestTwoProvidersThatShareASecret(t *testing.T) {
 	t.Parallel()
-	_, url := simulate(t)
+	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	second := gen.Provider(namespace, "omise", gen.Endpoint(url+"/omise"))
 	second.Name = "second"
@@ -49,13 +49,18 @@ func TestTwoProvidersThatShareASecret(t *testing.T) {
 	running := startManager(t, watching(namespace))
 	await.Reason(t, api, second, v1alpha1.ReasonAccountReady)
 	await.Reason(t, api, gen.Provider(namespace, "omise"), v1alpha1.ReasonAccountReady)
+	session := payableAt(t, upstreams, namespace, "omise")
+	await.Reason(t, api, session, v1alpha1.ReasonObserved)
 	kubectl(t, "", "delete", "secret", "omise", "-n", namespace, "--wait=false")
 	kubectl(t, "", "delete", "paymentprovider", "second", "-n", namespace, "--timeout=60s")
 	awaitHeld(t, namespace, "omise", true)
 	running.stop(t)
 	startManager(t, watching(namespace))
-	kubectl(t, "", "delete", "paymentprovider", "omise", "-n", namespace, "--timeout=60s")
+	kubectl(t, "", "delete", "paymentprovider", "omise", "-n", namespace, "--wait=false")
+	kubectl(t, "", "delete", "paymentsession", session.Name, "-n", namespace, "--timeout=60s")
+	await.Gone(t, api, gen.Provider(namespace, "omise"))
 	await.Gone(t, api, secretNamed(namespace, "omise"))
+	assertAllExpired(t, upstreams)
 }
 
 func TestAClusterProviderSharesASecretWithANamespacedOne(t *testing.T) {

@@ -369,6 +369,7 @@ func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	closed = await.Until(t, api, closed, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
 		return s.Status.State.Closed() && len(s.Finalizers) == 0
 	})
+	retained = await.Reason(t, api, retained, v1alpha1.ReasonSessionNotFound)
 	for _, session := range []*v1alpha1.PaymentSession{closed, retained} {
 		if replaced := replace(session); len(replaced.Finalizers) > 0 {
 			t.Errorf("%s got the finalizers %q, which it does not need", session.Name, replaced.Finalizers)
