@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -52,6 +53,9 @@ type namespaceClaims struct {
 	sharedRead[map[string][]claim]
 
 	usedAt time.Time
+	// sealed is the namespace, by UID, that was first seen being deleted at sealedAt: nothing can be created in it any more.
+	sealed   types.UID
+	sealedAt time.Time
 }
 
 // claimKey names a session as well as that can be said without its class: ids that differ in case may be the same session.
@@ -97,7 +101,8 @@ func (d *duplicates) exists(ctx context.Context, of *v1alpha1.PaymentSession, de
 }
 
 // none reports whether no object, by what the cache and the API server say, stands against the expiry of a session that is being deleted.
-// The API server is asked once for all deletions of a namespace that were waiting by then; what has come since is in the cache.
+// The API server is asked once for all deletions of a namespace that were waiting by then; what has come since is in the cache. In a
+// namespace that is being deleted nothing comes any more, so that one answer is enough for all of its sessions.
 func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, definition *upstream.Definition, waitingSince time.Time) (bool, error) {
 	if session.DesiredBySpec(of, d.now()) != v1alpha1.DesiredStateActive {
 		return true, nil
@@ -106,11 +111,31 @@ func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, defi
 	if err != nil {
 		return false, err
 	}
-	if cached {
-		waitingSince = time.Now()
+	if sealedAt, sealed := d.sealedAt(ctx, of.Namespace); sealed && sealedAt.Before(waitingSince) {
+		waitingSince = sealedAt
 	}
 	there, _, err := d.ask(ctx, of, definition, waitingSince)
+	if !cached && !there || err != nil {
+		return err == nil, err
+	}
+	// What was found may have gone since.
+	there, _, err = d.ask(ctx, of, definition, time.Now())
 	return !there && err == nil, err
+}
+
+// sealedAt is when a namespace was first seen being deleted, if it is. That it is not may be what a stale cache believes; that it is, never.
+func (d *duplicates) sealedAt(ctx context.Context, name string) (time.Time, bool) {
+	namespace := &corev1.Namespace{}
+	if err := d.cache.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil || namespace.DeletionTimestamp.IsZero() {
+		return time.Time{}, false
+	}
+	claims := d.namespace(name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if claims.sealed != namespace.UID {
+		claims.sealed, claims.sealedAt = namespace.UID, time.Now()
+	}
+	return claims.sealedAt, true
 }
 
 // cached reports whether the cache has a claim of another object.
