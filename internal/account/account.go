@@ -69,7 +69,8 @@ type Call struct {
 	Confirm func(context.Context) bool
 	// Made is told of each call that was made, with the time that it took, if it is not nil.
 	Made func(upstream.Result, time.Duration)
-	// Wake is told once that the outcome is there.
+	// Wake lets the session look: its outcome is there, its call must be asked for again, or it is its turn to probe. It must not call the
+	// account back before it returns.
 	Wake func()
 
 	// admitted marks the rare call that is made although the credentials are known to be rejected.
@@ -132,7 +133,9 @@ type Account struct {
 	credentials credentials
 	// offering lets the next session probe when it is time; nil where nobody waits.
 	offering *time.Timer
-	slots    chan struct{}
+	// ended is true once no call is made any more.
+	ended bool
+	slots chan struct{}
 }
 
 // epochs gives every account and every change of one a number of its own, so that no session takes another account's
@@ -255,7 +258,8 @@ func (a *Account) Submit(call Call) {
 	if _, there := a.outcomes[call.Session]; there {
 		return
 	}
-	if a.credentials.rejected != "" && !a.queue.admitted(call.Session) {
+	call.admitted = a.queue.admitted(call)
+	if a.credentials.rejected != "" && !call.admitted {
 		if !a.credentials.admit(call, a.now()) {
 			a.queue.remove(call.Session)
 			a.decline(call)
@@ -266,7 +270,6 @@ func (a *Account) Submit(call Call) {
 		a.schedule()
 		call.admitted = true
 	}
-	call.admitted = call.admitted || a.queue.admitted(call.Session)
 	a.queue.put(call)
 	signal(a.work)
 }
@@ -280,7 +283,7 @@ func (a *Account) decline(call Call) {
 
 // schedule sees to it that the next session gets its turn to probe in time.
 func (a *Account) schedule() {
-	if a.offering != nil || a.credentials.rejected == "" {
+	if a.offering != nil || a.ended || a.credentials.rejected == "" {
 		return
 	}
 	if _, wait := a.credentials.next(a.now()); a.credentials.turn == "" {
@@ -302,7 +305,7 @@ func (a *Account) offerTurn() {
 	a.mu.Lock()
 	next, again := a.credentials.offer(a.now())
 	a.offering = nil
-	if again > 0 {
+	if again > 0 && !a.ended {
 		a.offering = time.AfterFunc(again, a.offerTurn)
 	}
 	a.mu.Unlock()
@@ -341,8 +344,11 @@ func (a *Account) NeedsCredentials() bool {
 
 // takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.
 func (a *Account) takeBack(session types.UID) {
-	if a.queue.admitted(session) {
-		a.credentials.lastProbe = time.Time{}
+	if a.queue.probes(session) {
+		a.credentials.retry()
+		a.reschedule()
+	}
+	if a.credentials.pass(session) {
 		a.reschedule()
 	}
 	a.queue.remove(session)

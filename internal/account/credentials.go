@@ -18,8 +18,9 @@ const (
 	refreshInterval = 10 * time.Second
 	// turnTimeout is how long a session may take to use its turn to probe before the next one gets it.
 	turnTimeout = 30 * time.Second
-	// trust is for how long an accepted call shows that it is not the account whose credentials are rejected, but one session.
-	trust = 10 * time.Minute
+	// trust is for how long an accepted call shows that it is not the account whose credentials are rejected, but one session. It is longer
+	// than the default pollInterval with its jitter, or an account that does nothing but poll would be taken for rejected now and then.
+	trust = 15 * time.Minute
 )
 
 // credentials is what is known of whether the provider accepts the account's credentials. Some providers answer 401 about a session
@@ -32,18 +33,24 @@ type credentials struct {
 	accepted map[v1alpha1.Operation]time.Time
 	// suspect is the call that was rejected last, where none that would disprove it was accepted since; its Session is empty for none.
 	suspect Call
-	// line are the calls of the sessions that wait while the account is rejected, in the order in which they may probe.
+	// line are the calls of the sessions that wait while the account is rejected, in turn.
 	line line
 	// turn is the session that may probe now; empty for none.
 	turn types.UID
-	// lastProbe is when a call was last made although the account was rejected, lastRefresh when the last one was for a person.
-	lastProbe, lastRefresh time.Time
+	// lastProbe is when a session last had its turn, and lastRefresh, by tenant, when one last had a call because a person asked for it.
+	lastProbe   time.Time
+	lastRefresh map[string]time.Time
 	// needy are the sessions whose last call was rejected or not allowed.
 	needy map[types.UID]bool
+	// own are the sessions that were rejected while others were accepted: their rejection is their own trouble.
+	own map[types.UID]bool
 }
 
 func newCredentials() credentials {
-	return credentials{accepted: map[v1alpha1.Operation]time.Time{}, line: newLine(), needy: map[types.UID]bool{}}
+	return credentials{
+		accepted: map[v1alpha1.Operation]time.Time{}, line: newLine(), lastRefresh: map[string]time.Time{}, needy: map[types.UID]bool{},
+		own: map[types.UID]bool{},
+	}
 }
 
 // change is what a call's outcome changes for the whole account.
@@ -74,6 +81,7 @@ func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) 
 		} else {
 			delete(c.needy, call.Session)
 		}
+		delete(c.own, call.Session)
 		if c.accept(call, now) {
 			return recovery
 		}
@@ -87,10 +95,13 @@ func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) 
 // reject keeps a rejection, and reports whether the account is rejected from now on: where two sessions were rejected in a row, or
 // nothing was accepted of late.
 func (c *credentials) reject(call Call, now time.Time) bool {
-	inARow := c.suspect.Session != "" && c.suspect.Session != call.Session
+	before := c.suspect.Session
+	// Two sessions that were rejected before while others were accepted show nothing new.
+	inARow := before != "" && before != call.Session && !(c.own[before] && c.own[call.Session])
 	c.suspect = call
 	begins := c.rejected == ""
 	if begins && !inARow && c.trusted(call.Operation, now) {
+		c.own[call.Session] = true
 		return false
 	}
 	if begins {
@@ -99,7 +110,7 @@ func (c *credentials) reject(call Call, now time.Time) bool {
 	if c.proves(call.Operation) {
 		c.rejected = call.Operation
 	}
-	c.line.put(call)
+	c.wait(call)
 	return begins
 }
 
@@ -109,10 +120,15 @@ func (c *credentials) accept(call Call, now time.Time) bool {
 	if call.Operation == v1alpha1.OperationExpire || call.Operation == c.suspect.Operation {
 		c.suspect = Call{}
 	}
-	if c.rejected == "" || !c.proves(call.Operation) && !call.admitted {
+	if c.rejected == "" {
+		return false
+	}
+	if !c.proves(call.Operation) && (!call.admitted || c.line.first(c.proves) != nil) {
+		// Somebody waits whose call would tell more.
 		return false
 	}
 	c.rejected, c.turn, c.line = "", "", newLine()
+	clear(c.lastRefresh)
 	return true
 }
 
@@ -133,25 +149,39 @@ func (c *credentials) proves(operation v1alpha1.Operation) bool {
 
 // admit reports whether a call is made although the account is rejected. A call that is not admitted lines up for a later turn.
 func (c *credentials) admit(call Call, now time.Time) bool {
-	c.line.put(call)
-	refreshes := call.Refresh && now.Sub(c.lastRefresh) >= refreshInterval
-	if !refreshes && c.turn != call.Session {
+	c.wait(call)
+	if call.Refresh && now.Sub(c.lastRefresh[call.Tenant]) >= refreshInterval {
+		// It takes nobody's turn.
+		c.lastRefresh[call.Tenant] = now
+		return true
+	}
+	if c.turn != call.Session {
 		if next, wait := c.next(now); c.turn != "" || wait > 0 || next.Session != call.Session {
 			return false
 		}
 	}
-	if refreshes {
-		c.lastRefresh = now
-	}
-	c.lastProbe = now
-	if c.turn == call.Session {
-		c.turn = ""
-	}
+	c.lastProbe, c.turn = now, ""
 	// Its next turn comes after everybody else's.
-	c.line.remove(call.Session)
-	c.line.put(call)
+	c.line.serve(call.Session)
+	c.wait(call)
 	return true
 }
+
+// wait puts a session's call in line.
+func (c *credentials) wait(call Call) { c.line.put(call, c.needy[call.Session]) }
+
+// pass gives up a session's turn, if it has it: it does not want to call. It reports whether it had it.
+func (c *credentials) pass(session types.UID) bool {
+	if c.turn != session || session == "" {
+		return false
+	}
+	c.line.serve(session)
+	c.turn = ""
+	return true
+}
+
+// retry lets the next session have its turn at once: a probe was not made after all.
+func (c *credentials) retry() { c.lastProbe = time.Time{} }
 
 // next is the call whose turn comes next and how long until then. Its Session is empty where nobody waits. A call that would prove
 // nothing of what was rejected has a turn only where nobody else has tried for long.
@@ -172,10 +202,7 @@ func (c *credentials) offer(now time.Time) (Call, time.Duration) {
 	if c.rejected == "" {
 		return Call{}, 0
 	}
-	if c.turn != "" {
-		c.line.remove(c.turn)
-		c.turn = ""
-	}
+	c.pass(c.turn)
 	next, wait := c.next(now)
 	switch {
 	case next.Session == "":
@@ -190,6 +217,7 @@ func (c *credentials) offer(now time.Time) (Call, time.Duration) {
 // forget drops what is known of a session.
 func (c *credentials) forget(session types.UID) {
 	delete(c.needy, session)
+	delete(c.own, session)
 	c.line.remove(session)
 	if c.suspect.Session == session {
 		c.suspect = Call{}

@@ -40,7 +40,7 @@ func ask(account *Account, asked Call) {
 // TestWhatRejectsTheAccount tells one session's rejection from the account's.
 func TestWhatRejectsTheAccount(t *testing.T) {
 	for reason, tc := range map[string]struct {
-		// calls in their order; one that begins with "bad" is rejected, and "wait" lets 11 minutes pass.
+		// calls in their order; one that begins with "bad" is rejected, and "wait" lets 16 minutes pass.
 		calls []string
 		want  bool
 	}{
@@ -49,15 +49,17 @@ func TestWhatRejectsTheAccount(t *testing.T) {
 		"one session is, time and again":                            {[]string{"good", "bad 1", "bad 1", "bad 1"}, false},
 		"two sessions in a row are":                                 {[]string{"good", "bad 1", "bad 2"}, true},
 		"two sessions are, and one was accepted in between":         {[]string{"good", "bad 1", "good", "bad 2"}, false},
-		"one session is, and nothing was accepted in 10 minutes":    {[]string{"good", "wait", "bad 1"}, true},
+		"one session is, and nothing was accepted for long":         {[]string{"good", "wait", "bad 1"}, true},
 		"one session is, and another was accepted after a long gap": {[]string{"good", "wait", "good", "bad 1"}, false},
+		"two are that were rejected one by one before":              {[]string{"good", "bad 1", "good", "bad 2", "bad 1", "bad 2"}, false},
+		"one of those is, and a third":                              {[]string{"good", "bad 1", "good", "bad 2", "bad 3"}, true},
 	} {
 		t.Run(reason, func(t *testing.T) {
-			provider := &fake{result: rejectingOnly("bad 1", "bad 2")}
+			provider := &fake{result: rejectingOnly("bad 1", "bad 2", "bad 3")}
 			run(t, config(provider), func(account *Account) {
 				for _, name := range tc.calls {
 					if name == "wait" {
-						pass(11 * time.Minute)
+						pass(16 * time.Minute)
 						continue
 					}
 					ask(account, call(name, Expiry))
@@ -219,13 +221,13 @@ func TestAnOutcomeOfTheEndpointOfBeforeIsDropped(t *testing.T) {
 func TestWhetherTheAccountHasFoundASession(t *testing.T) {
 	provider := &fake{result: outcomes}
 	run(t, config(provider), func(account *Account) {
-		for _, outcome := range []v1alpha1.Outcome{v1alpha1.OutcomeNotFound, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeNotAllowed} {
+		for _, outcome := range []v1alpha1.Outcome{v1alpha1.OutcomeNotFound, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeNotAllowed, v1alpha1.OutcomeRefused, v1alpha1.OutcomeAccepted} {
 			if ask(account, call(string(outcome)+" 1", Expiry)); account.Found() {
 				t.Fatalf("found a session by the outcome %s", outcome)
 			}
 		}
-		if ask(account, call(string(v1alpha1.OutcomeRefused)+" 1", Expiry)); !account.Found() {
-			t.Error("a session that was refused was found")
+		if ask(account, call(string(v1alpha1.OutcomeUnsupported)+" 1", Expiry)); !account.Found() {
+			t.Error("a session that cannot be expired by a call was found")
 		}
 		account.Reconfigure(config(&fake{}))
 		if account.Found() {
@@ -266,6 +268,144 @@ func TestTenantsTakeTurns(t *testing.T) {
 		pass(2000 * time.Second)
 		if got := len(provider.made()); got != 1005 {
 			t.Errorf("%d calls, want all but the one that was withdrawn", got)
+		}
+	})
+}
+
+// TestACallThatIsAskedForAgainKeepsItsTurn has a controller that looks at a waiting session again and again.
+func TestACallThatIsAskedForAgainKeepsItsTurn(t *testing.T) {
+	provider := &fake{takes: time.Second}
+	one := config(provider)
+	one.Limits.Concurrency = 1
+	run(t, one, func(account *Account) {
+		quiet := call("quiet", Deletion)
+		quiet.Tenant = "quiet"
+		for i := range 100 {
+			noisy := call("noisy "+strconv.Itoa(i), Deletion)
+			noisy.Tenant = "noisy"
+			account.Submit(noisy)
+		}
+		for range 20 {
+			account.Submit(quiet)
+			pass(500 * time.Millisecond)
+			account.Acknowledge("quiet")
+		}
+		if !slices.Contains(provider.made(), "quiet") {
+			t.Error("not called within 10 s, although the tenants take turns")
+		}
+	})
+}
+
+// TestOneTenantsDeletionsDoNotStarveAnothersExpiries mixes what is urgent in two ways.
+func TestOneTenantsDeletionsDoNotStarveAnothersExpiries(t *testing.T) {
+	provider := &fake{takes: time.Second}
+	one := config(provider)
+	one.Limits.Concurrency = 1
+	run(t, one, func(account *Account) {
+		for i := range 1000 {
+			noisy := call("noisy "+strconv.Itoa(i), Deletion)
+			noisy.Tenant = "noisy"
+			account.Submit(noisy)
+		}
+		quiet := call("quiet", Expiry)
+		quiet.Tenant = "quiet"
+		account.Submit(quiet)
+		pass(10 * time.Second)
+		if !slices.Contains(provider.made(), "quiet") {
+			t.Error("an expiry waits behind another tenant's deletions")
+		}
+	})
+}
+
+// TestRefreshesTakeNobodysTurn lets a person ask for one rejected session all the time, while the others are accepted again.
+func TestRefreshesTakeNobodysTurn(t *testing.T) {
+	provider := &fake{result: rejecting}
+	run(t, config(provider), func(account *Account) {
+		stop := probing(account, map[string]time.Duration{"bad": 10 * time.Minute, "good": 10 * time.Minute})
+		pass(time.Minute)
+		provider.answer(rejectingOnly("bad"))
+		asked := call("bad", Expiry)
+		asked.Refresh = true
+		for range 60 {
+			ask(account, asked)
+			pass(time.Minute)
+		}
+		stop()
+		if account.Rejected() {
+			t.Error("still rejected after an hour of refreshes of one session")
+		}
+	})
+}
+
+// TestAPersonsReadTakesNoRejectionOfExpireCallsBack has a provider that lets everybody read.
+func TestAPersonsReadTakesNoRejectionOfExpireCallsBack(t *testing.T) {
+	provider := &fake{result: rejectingOnly("expire")}
+	run(t, config(provider), func(account *Account) {
+		ask(account, call("expire", Expiry))
+		read := call("read", Expiry)
+		read.Operation, read.Refresh = v1alpha1.OperationObserve, true
+		ask(account, read)
+		if !account.Rejected() {
+			t.Error("a read that needs no key took back that expire calls are rejected")
+		}
+	})
+}
+
+// TestASessionThatDoesNotWantItsTurnPassesItOn has sessions that were suspended meanwhile.
+func TestASessionThatDoesNotWantItsTurnPassesItOn(t *testing.T) {
+	provider := &fake{result: rejecting}
+	run(t, config(provider), func(account *Account) {
+		ask(account, call("first", Expiry))
+		for i := range 100 {
+			suspended := call("suspended "+strconv.Itoa(i), Expiry)
+			suspended.Wake = func() { go account.Withdraw(suspended.Session) }
+			ask(account, suspended)
+		}
+		provider.answer(nil)
+		stop := probing(account, map[string]time.Duration{"good": 5 * time.Minute})
+		pass(21 * time.Minute)
+		stop()
+		if account.Rejected() {
+			t.Error("still rejected: the turns of sessions that want none were waited for")
+		}
+	})
+}
+
+// TestAForgottenSessionLeavesNothing forgets a session whose call is in flight and comes back rejected.
+func TestAForgottenSessionLeavesNothing(t *testing.T) {
+	provider := &fake{result: rejectingOnly("gone"), takes: time.Second}
+	run(t, config(provider), func(account *Account) {
+		ask(account, call("good", Expiry))
+		pass(2 * time.Second)
+		ask(account, call("gone", Expiry))
+		account.Forget("gone")
+		pass(time.Minute)
+		if account.NeedsCredentials() {
+			t.Error("a session that is gone waits for other credentials")
+		}
+	})
+}
+
+// TestACallIsRepeatedAtItsOwnEndpointOnly rejects a call and finds, on reading the Secret again, that the endpoint is another one.
+func TestACallIsRepeatedAtItsOwnEndpointOnly(t *testing.T) {
+	before, after := &fake{result: rejecting}, &fake{}
+	first := config(before)
+	first.Endpoint = "before"
+	var account *Account
+	first.Refresh = func(context.Context) bool {
+		other := config(after)
+		other.Endpoint = "after"
+		account.Reconfigure(other)
+		return true
+	}
+	run(t, first, func(running *Account) {
+		account = running
+		ask(account, call("a", Expiry))
+		if got := after.made(); len(got) > 0 {
+			t.Errorf("calls %q to an endpoint for which nobody has confirmed them", got)
+		}
+		if _, there := account.Outcome("a"); there {
+			t.Error("the outcome of the endpoint of before counts")
 		}
 	})
 }

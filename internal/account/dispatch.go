@@ -49,6 +49,7 @@ func (a *Account) Run(ctx context.Context) {
 func (a *Account) stopOffering() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.ended = true
 	if a.offering != nil {
 		a.offering.Stop()
 	}
@@ -157,7 +158,7 @@ func (a *Account) take() (call Call, config Config, epoch, access int64, ok bool
 	for {
 		call, ok = a.queue.pop()
 		if ok && a.credentials.rejected != "" && !call.admitted {
-			a.credentials.line.put(call)
+			a.credentials.wait(call)
 			a.decline(call)
 			a.schedule()
 			call.Wake()
@@ -174,17 +175,21 @@ func (a *Account) take() (call Call, config Config, epoch, access int64, ok bool
 // what the breaker should know of it.
 func (a *Account) fly(ctx context.Context, call Call, config Config, epoch, access int64) error {
 	if call.Confirm != nil && !call.Confirm(ctx) {
-		a.mu.Lock()
-		delete(a.flying, call.Session)
-		a.mu.Unlock()
+		a.ground(call)
 		return errNotMade
 	}
 	result := a.perform(ctx, call, config)
 	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
 		a.mu.Lock()
-		config, epoch, access = a.config, a.epoch, a.access
+		// At another endpoint the call would be another one, which nobody has confirmed.
+		same := a.config.Endpoint == config.Endpoint
+		if same {
+			config, epoch, access = a.config, a.epoch, a.access
+		}
 		a.mu.Unlock()
-		result = a.perform(ctx, call, config)
+		if same {
+			result = a.perform(ctx, call, config)
+		}
 	}
 	a.learn(ctx, call, result, config, epoch, access)
 	a.land(call, Outcome{Operation: call.Operation, Result: result, Made: true, Epoch: epoch, Access: access}, config.Endpoint)
@@ -192,6 +197,17 @@ func (a *Account) fly(ctx context.Context, call Call, config Config, epoch, acce
 		return errUnavailable
 	}
 	return nil
+}
+
+// ground ends a call that was not confirmed, and so not made. Where it was a probe, the next session has its turn.
+func (a *Account) ground(call Call) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.flying, call.Session)
+	if call.admitted {
+		a.credentials.retry()
+		a.reschedule()
+	}
 }
 
 // perform makes a call, and tells of it.
@@ -208,7 +224,9 @@ func (a *Account) perform(ctx context.Context, call Call, config Config) upstrea
 // asks again.
 func (a *Account) land(call Call, outcome Outcome, endpoint string) {
 	a.mu.Lock()
-	if forgotten := a.flying[call.Session]; !forgotten && endpoint == a.config.Endpoint {
+	if forgotten := a.flying[call.Session]; forgotten {
+		a.credentials.forget(call.Session)
+	} else if endpoint == a.config.Endpoint {
 		a.outcomes[call.Session] = outcome
 	}
 	delete(a.flying, call.Session)
@@ -233,7 +251,7 @@ func (a *Account) tellOf(call Call, result upstream.Result, config Config, epoch
 	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
 		a.pausedUntil = until
 	}
-	a.found = a.found || access == a.access && knows(result.Outcome)
+	a.found = a.found || access == a.access && (result.State != v1alpha1.SessionStateUnknown || result.Outcome == v1alpha1.OutcomeUnsupported)
 	if epoch != a.epoch {
 		// What the credentials of before came to says nothing of the present ones.
 		return nil
@@ -248,15 +266,5 @@ func (a *Account) tellOf(call Call, result upstream.Result, config Config, epoch
 		return config.Recovered
 	default:
 		return nil
-	}
-}
-
-// knows reports whether an outcome shows that the provider knows the session.
-func knows(outcome v1alpha1.Outcome) bool {
-	switch outcome {
-	case v1alpha1.OutcomeAccepted, v1alpha1.OutcomeRefused, v1alpha1.OutcomeUnsupported:
-		return true
-	default:
-		return false
 	}
 }

@@ -3,142 +3,74 @@
 
 package account
 
-import (
-	"container/heap"
-	"container/list"
+import "k8s.io/apimachinery/pkg/types"
 
-	"k8s.io/apimachinery/pkg/types"
-)
-
-// queue holds at most one call of each session, the most urgent first. Within one priority the tenants take turns, so that what one of
-// them asks for delays another's calls by one call each and not by all; the calls of one tenant go in the order in which they came.
+// queue holds at most one call of each session. Deletions and expiries go ahead of polls; among those that are as urgent, and among the
+// polls, the tenants take turns.
 type queue struct {
-	levels [Deletion + 1]level
-	of     map[types.UID]*entry
-	last   int
-}
-
-// level is one priority's.
-type level struct {
-	// turns are the tenants that have calls, the one whose turn is next first.
-	turns   *list.List
-	tenants map[string]*list.Element
-}
-
-// tenant is one tenant's calls of one priority.
-type tenant struct {
-	name    string
-	entries entries
-}
-
-type entry struct {
-	Call
-	number int
-	index  int
+	urgent, polls *fair
+	of            map[types.UID]*entry
+	last          int
 }
 
 func newQueue() queue {
-	made := queue{of: map[types.UID]*entry{}}
-	for priority := range made.levels {
-		made.levels[priority] = level{turns: list.New(), tenants: map[string]*list.Element{}}
-	}
-	return made
+	return queue{urgent: newFair(), polls: newFair(), of: map[types.UID]*entry{}}
 }
 
-// put adds a call, or replaces the one of the same session, which then keeps its place among equals.
+func (q *queue) level(priority Priority) *fair {
+	if priority == Poll {
+		return q.polls
+	}
+	return q.urgent
+}
+
+// put adds a call, or replaces the one of the same session. One that is as urgent as before keeps its place and its tenant's turn: a
+// session asks again for its call whenever anything makes the controller look at it.
 func (q *queue) put(call Call) {
+	there := q.of[call.Session]
+	if there != nil && there.Priority == call.Priority && there.Tenant == call.Tenant {
+		q.level(call.Priority).replace(there, call)
+		return
+	}
 	q.last++
-	number := q.last
-	if there := q.of[call.Session]; there != nil {
-		number = there.number
+	added := &entry{Call: call, number: q.last}
+	if there != nil {
+		added.number = there.number
 		q.remove(call.Session)
 	}
-	added := &entry{Call: call, number: number}
 	q.of[call.Session] = added
-	heap.Push(q.levels[call.Priority].tenant(call.Tenant), added)
+	q.level(call.Priority).push(added)
 }
 
-// tenant gives the calls of a tenant, which gets its turn behind the others where it had none.
-func (l *level) tenant(name string) *entries {
-	there := l.tenants[name]
-	if there == nil {
-		there = l.turns.PushBack(&tenant{name: name})
-		l.tenants[name] = there
-	}
-	found, _ := there.Value.(*tenant)
-	return &found.entries
+// admitted reports whether the session's call to an operation was admitted as a probe.
+func (q *queue) admitted(call Call) bool {
+	there := q.of[call.Session]
+	return there != nil && there.admitted && there.Operation == call.Operation
 }
 
-// leave drops a tenant that has no calls any more.
-func (l *level) leave(name string) {
-	if there := l.tenants[name]; len(*l.tenant(name)) == 0 {
-		l.turns.Remove(there)
-		delete(l.tenants, name)
-	}
-}
-
-// admitted reports whether the session's call was admitted as a probe.
-func (q *queue) admitted(session types.UID) bool {
+// probes reports whether a session's call, to whatever operation, was admitted as a probe.
+func (q *queue) probes(session types.UID) bool {
 	there := q.of[session]
 	return there != nil && there.admitted
 }
 
 func (q *queue) remove(session types.UID) {
-	there := q.of[session]
-	if there == nil {
-		return
+	if there := q.of[session]; there != nil {
+		q.level(there.Priority).remove(there)
+		delete(q.of, session)
 	}
-	level := &q.levels[there.Priority]
-	heap.Remove(level.tenant(there.Tenant), there.index)
-	level.leave(there.Tenant)
-	delete(q.of, session)
 }
 
-// pop takes the most urgent call; ok is false where there is none.
+// pop takes the call whose turn is next; ok is false where there is none.
 func (q *queue) pop() (call Call, ok bool) {
-	for priority := Deletion; priority >= Poll; priority-- {
-		level := &q.levels[priority]
-		front := level.turns.Front()
-		if front == nil {
-			continue
+	for _, level := range []*fair{q.urgent, q.polls} {
+		if next := level.front(); next != nil {
+			level.serve(next)
+			delete(q.of, next.Session)
+			return next.Call, true
 		}
-		next, _ := front.Value.(*tenant)
-		first, _ := heap.Pop(&next.entries).(*entry)
-		level.turns.MoveToBack(front)
-		level.leave(next.name)
-		delete(q.of, first.Session)
-		return first.Call, true
 	}
 	return Call{}, false
 }
 
 func (q *queue) len() int { return len(q.of) }
-
-// entries is a heap.Interface, in the order in which the calls came.
-type entries []*entry
-
-func (e *entries) Len() int { return len(*e) }
-
-func (e *entries) Less(i, j int) bool { return (*e)[i].number < (*e)[j].number }
-
-func (e *entries) Swap(i, j int) {
-	list := *e
-	list[i], list[j] = list[j], list[i]
-	list[i].index, list[j].index = i, j
-}
-
-// Push is heap.Interface's.
-func (e *entries) Push(added any) {
-	last, _ := added.(*entry)
-	last.index = len(*e)
-	*e = append(*e, last)
-}
-
-// Pop is heap.Interface's.
-func (e *entries) Pop() any {
-	old := *e
-	last := old[len(old)-1]
-	old[len(old)-1] = nil
-	*e = old[:len(old)-1]
-	return last
-}

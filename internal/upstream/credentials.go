@@ -4,10 +4,12 @@
 package upstream
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -67,19 +69,83 @@ func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 	return credentials, nil
 }
 
-// redact takes every credential out of a text, in each form in which a request that is echoed may hold it.
+// redact takes every credential out of a text, in each form in which a request that is echoed may hold it. Longer forms go first: one
+// credential may be part of another.
 func (c Credentials) redact(text string) string {
 	if text == "" {
 		return ""
 	}
-	for _, secret := range c {
-		plain := string(secret)
-		for _, form := range []string{
-			plain, url.QueryEscape(plain), url.PathEscape(plain), strings.Trim(strconv.Quote(plain), `"`),
-			base64.StdEncoding.EncodeToString([]byte(plain + ":")), base64.StdEncoding.EncodeToString([]byte(plain)),
-		} {
-			text = strings.ReplaceAll(text, form, redacted)
-		}
+	for _, form := range c.forms() {
+		text = strings.ReplaceAll(text, form, redacted)
 	}
 	return text
+}
+
+// forms are the forms in which the credentials may be echoed, the longest first.
+func (c Credentials) forms() []string {
+	var forms []string
+	add := func(plain string) {
+		forms = append(
+			forms, plain, url.QueryEscape(plain), url.PathEscape(plain), strings.Trim(strconv.Quote(plain), `"`),
+			base64.StdEncoding.EncodeToString([]byte(plain)),
+		)
+	}
+	for _, secret := range c {
+		add(string(secret))
+		add(string(secret) + ":")
+		for _, other := range c {
+			// HTTP Basic sends two of them as one.
+			add(string(secret) + ":" + string(other))
+		}
+	}
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
+	return slices.Compact(forms)
+}
+
+// certain is how long a credential must be for its echo to be taken out of a reply before the reply is read: a short one may be part of
+// an innocent word.
+const certain = 8
+
+// redactReply takes the credentials out of every text of a decoded reply, before an expression can cut or change it so that the echo would
+// not be recognized any more.
+func (c Credentials) redactReply(value any) any {
+	long := Credentials{}
+	for name, secret := range c {
+		if len(secret) >= certain {
+			long[name] = secret
+		}
+	}
+	if len(long) == 0 {
+		return value
+	}
+	return replaceTexts(value, strings.NewReplacer(long.pairs()...))
+}
+
+// pairs are the forms and what stands for them, as strings.NewReplacer wants them.
+func (c Credentials) pairs() []string {
+	var pairs []string
+	for _, form := range c.forms() {
+		pairs = append(pairs, form, redacted)
+	}
+	return pairs
+}
+
+func replaceTexts(value any, replacer *strings.Replacer) any {
+	switch value := value.(type) {
+	case string:
+		return replacer.Replace(value)
+	case map[string]any:
+		for key := range value {
+			value[key] = replaceTexts(value[key], replacer)
+		}
+	case map[string]string:
+		for key := range value {
+			value[key] = replacer.Replace(value[key])
+		}
+	case []any:
+		for i := range value {
+			value[i] = replaceTexts(value[i], replacer)
+		}
+	}
+	return value
 }

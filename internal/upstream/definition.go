@@ -159,7 +159,7 @@ func credentialsOf(way v1alpha1.Authentication) []string {
 // ownedByHTTP are the headers that net/http or the engine sets itself, or that belong to one connection: a class's own value
 // would be lost, sent twice, or break the reply. https://pkg.go.dev/net/http#Request says which are ignored.
 var ownedByHTTP = []string{
-	"Accept-Encoding", "Connection", "Content-Length", "Cookie", "Expect", "Host", "Keep-Alive", "Proxy-Authenticate",
+	"Accept-Encoding", "Connection", "Content-Length", "Cookie", "Expect", "Host", "Http2-Settings", "Keep-Alive", "Proxy-Authenticate",
 	"Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
 }
 
@@ -169,17 +169,21 @@ func (d *Definition) checkHeaders() error {
 	for i, header := range d.spec.Headers {
 		name := http.CanonicalHeaderKey(header.Name)
 		if name == authorization || slices.Contains(ownedByHTTP, name) {
-			return &DefinitionError{Field: fmt.Sprintf("spec.headers[%d].name", i), Problem: header.Name + " cannot be set here; credentials belong in spec.authentication"}
+			return &DefinitionError{Field: fmt.Sprintf("spec.headers[%d].name", i), Problem: header.Name + " cannot be set here: it belongs to HTTP itself, and credentials belong in spec.authentication"}
 		}
 	}
 	return nil
 }
 
-// checkAuthentication refuses two credentials in one place: the later would silently replace the earlier.
+// checkAuthentication refuses two values in one place: the later would silently replace the earlier.
 func (d *Definition) checkAuthentication() error {
-	taken := map[string]string{}
+	taken := map[string]string{"header Accept": "the engine", "header Content-Type": "the engine"}
 	for i, header := range d.spec.Headers {
-		taken["header "+http.CanonicalHeaderKey(header.Name)] = fmt.Sprintf("spec.headers[%d]", i)
+		place, field := "header "+http.CanonicalHeaderKey(header.Name), fmt.Sprintf("spec.headers[%d]", i)
+		if by := taken[place]; by != "" && by != "the engine" {
+			return &DefinitionError{Field: field, Problem: fmt.Sprintf("it writes the same %s as %s", place, by)}
+		}
+		taken[place] = field
 	}
 	for i, way := range d.spec.Authentication {
 		field := fmt.Sprintf("spec.authentication[%d]", i)

@@ -50,6 +50,15 @@ func TestWhatIsAProof(t *testing.T) {
 		{"omise", "pending, expired and paid", observe, 200, `{"object":"charge","status":"pending","expired":true,"paid":true}`, accepted, completed},
 		{"omise", "expired and paid", expire, 200, `{"object":"charge","status":"expired","expired":true,"paid":true}`, accepted, completed},
 		{"omise", "reversed, with the status successful", observe, 200, `{"object":"charge","status":"successful","paid":true,"reversed":true}`, accepted, failed},
+		{"omise", "expired, with the time at which it was paid", observe, 200, `{"object":"charge","status":"expired","paid_at":"2026-11-21T10:00:00Z"}`, accepted, completed},
+		{"omise", "authorized, and its window is over", observe, 200, `{"object":"charge","status":"pending","expired":true,"authorized":true}`, accepted, processing},
+		{"omise", "already_expired from a server that fails is no proof", expire, 500, `{"object":"error","code":"already_expired","message":"charge is already expired"}`, v1alpha1.OutcomeUnavailable, ""},
+		{"circle", "expired, and a payment that has brought nothing yet", observe, 200, `{"data":{"paymentIds":["66c56b6a"],"amountPaid":{"amount":"0.00"},"timeline":[{"status":"expired","time":"2022-07-21T21:00:00Z"}]}}`, accepted, processing},
+		{"circle", "expired in the context of a payment", observe, 200, `{"data":{"timeline":[{"status":"expired","context":"overpaid","time":"2022-07-21T21:00:00Z"}]}}`, accepted, completed},
+		{"circle", "an amount in a shape that the page does not have is money", observe, 200, `{"data":{"amountPaid":"1.50","timeline":[{"status":"expired","time":"2022-07-21T21:00:00Z"}]}}`, accepted, completed},
+		{"circle", "no amount at all", observe, 200, `{"data":{"amountPaid":null,"amountRefunded":null,"paymentIds":null,"timeline":[{"status":"expired","time":"2022-07-21T21:00:00Z"}]}}`, accepted, expired},
+		{"txn", "expired after the payer had started an invoice", observe, 200, `{"data":{"attributes":{"status":"expired"},"relationships":{"target":{"data":{"id":"1","type":"invoices"}}}}}`, accepted, completed},
+		{"txn", "pending, beside an invoice that was paid", observe, 200, `{"data":{"attributes":{"status":"pending"}},"included":[{"type":"invoices","attributes":{"status":"completed"}}]}`, accepted, completed},
 		{"omise", "a charge of an older version of the API, which has the flag alone", observe, 200, `{"object":"charge","expired":true,"paid":false}`, accepted, expired},
 		{"omise", "the same, paid", observe, 200, `{"object":"charge","expired":true,"paid":true}`, accepted, completed},
 		{"omise", "neither a status nor the flag", observe, 200, `{"object":"charge","expired":false}`, unexpected, ""},
@@ -60,6 +69,8 @@ func TestWhatIsAProof(t *testing.T) {
 		{"helio", "a transaction with an empty status", observe, 200, `{"token":"x","windowClosed":true,"paylinkTx":{"meta":{"transactionStatus":""}}}`, unexpected, ""},
 		{"helio", "a strange transaction beside one that was paid", observe, 200, `{"token":"x","paylinkTxs":[{"status":"CANCELLED"},{"status":"SUCCESS"}]}`, accepted, completed},
 		{"helio", "a closed window in a reply that tells of no transactions", observe, 200, `{"token":"x","windowClosed":true}`, unexpected, ""},
+		{"helio", "a reply that tells of no transactions at all", observe, 200, `{"token":"x"}`, unexpected, ""},
+		{"helio", "two words for one transaction, one of them money", observe, 200, `{"token":"x","windowClosed":true,"paylinkTx":{"status":"SUCCESS","meta":{"transactionStatus":"FAILED"}}}`, accepted, completed},
 		{"helio", "expiresAt has just passed by our clock", observe, 200, `{"token":"x","expiresAt":"2026-11-21T11:59:59.000Z","paylinkTx":null}`, accepted, active},
 
 		// Who knows no such session must be the provider.
@@ -71,6 +82,11 @@ func TestWhatIsAProof(t *testing.T) {
 		{"omise", "a path that the API does not have", expire, 404, `{"object":"error","code":"not_found","message":"the requested path was not found"}`, unexpected, ""},
 		{"omise", "the documented 404", expire, 404, `{"object":"error","code":"not_found","message":"charge chrg_1 was not found"}`, notFound, ""},
 		{"txn", "a path that the API does not have", expire, 404, `{"errors":[{"status":"404","title":"Not Found","detail":"No route matches [POST] /api"}]}`, unexpected, ""},
+		{"txn", "no route, under 422", expire, 422, `{"errors":[{"status":404,"detail":"No route matches [POST] /api"}]}`, v1alpha1.OutcomeRefused, ""},
+		{"txn", "one error of several says 404", expire, 422, `{"errors":[{"status":"422","detail":"link is completed"},{"status":"404","title":"network not found"}]}`, v1alpha1.OutcomeRefused, ""},
+		{"txn", "a 404 without details", expire, 404, `{"errors":[{"status":"404","title":"Not found","detail":null}]}`, notFound, ""},
+		{"circle", "an account that is not found", expire, 404, `{"code":404,"message":"Merchant account not found"}`, unexpected, ""},
+		{"helio", "the stock 404 of another framework", expire, 404, `{"message":"Route POST:/v1/v1/charge/api-key/1/expire not found","statusCode":404}`, unexpected, ""},
 		{"txn", "a 404 about something else than the status says", expire, 404, `{"errors":[{"status":"422"}]}`, unexpected, ""},
 		{"txn", "a document about something that is no link", observe, 200, `{"data":{"type":"invoices","attributes":{"status":"expired"}}}`, unexpected, ""},
 	}
@@ -113,6 +129,48 @@ func TestAReplyAboutAnotherSessionProvesNothing(t *testing.T) {
 				if tc.state == "" && !strings.Contains(result.Message, "another session") {
 					t.Errorf("%s: message %q does not say why", provider, result.Message)
 				}
+			}
+		}
+	}
+}
+
+// TestAnErrorAboutAnotherSessionProvesNothing has the same cache mix up errors, of those providers whose errors name the session.
+func TestAnErrorAboutAnotherSessionProvesNothing(t *testing.T) {
+	for provider, tc := range map[string]struct {
+		code int
+		body string
+	}{
+		"helio": {404, `{"message":"Charge not found for token \"ID\"","statusCode":404}`},
+		"omise": {422, `{"object":"error","code":"already_expired","message":"charge ID is already expired"}`},
+	} {
+		for _, number := range []int{1, 2} {
+			body := strings.Replace(tc.body, "ID", gen.ID(provider, number), 1)
+			result := compiled(t, provider).interpret(expire, gen.ID(provider, 1), &httpx.Reply{Code: tc.code, Header: http.Header{}, Body: []byte(body)}, nil, nil, noon)
+			if counts := result.Outcome != v1alpha1.OutcomeUnexpectedResponse; counts != (number == 1) {
+				t.Errorf("%s about session %d: %s, state %q", provider, number, result.Outcome, result.State)
+			}
+		}
+	}
+}
+
+// TestAnEchoIsRedactedHoweverItIsCut has providers that echo credentials where a class cuts, changes or repeats them.
+func TestAnEchoIsRedactedHoweverItIsCut(t *testing.T) {
+	long := "TEST_API_KEY:" + strings.Repeat("abcdefgh", 8)
+	for reason, tc := range map[string]struct {
+		provider    string
+		credentials Credentials
+		body        string
+		secret      string
+	}{
+		"a word that is longer than its place": {"circle", Credentials{"apiKey": Secret(long)}, `{"data":{"timeline":[{"status":"` + long + `","time":"2022-07-21T21:00:00Z"}]}}`, "abcdefgh"},
+		"a word in other case":                 {"helio", Credentials{"secretKey": "simulated-secret"}, `{"token":"x","paylinkTx":{"status":"simulated-secret"}}`, "SIMULATED"},
+		"a credential that is part of another": {"circle", Credentials{"apiKey": "swordfish", "other": "swordfish-and-more"}, `{"code":1,"message":"swordfish-and-more"}`, "more"},
+		"two credentials as one":               {"circle", Credentials{"apiKey": "bob-the-merchant", "other": "swordfish"}, `{"code":1,"message":"Ym9iLXRoZS1tZXJjaGFudDpzd29yZGZpc2g="}`, "zd29yZGZpc2g"},
+	} {
+		for _, code := range []int{200, 400} {
+			result := compiled(t, tc.provider).interpret(observe, "x", &httpx.Reply{Code: code, Header: http.Header{}, Body: []byte(tc.body)}, nil, tc.credentials, noon)
+			if strings.Contains(result.Message+result.Status, tc.secret) {
+				t.Errorf("%s: %q %q", reason, result.Message, result.Status)
 			}
 		}
 	}
@@ -178,6 +236,7 @@ func TestTwoCredentialsInOnePlace(t *testing.T) {
 		"basic beside bearer":            {[]v1alpha1.Authentication{basic, bearer}, "spec.authentication[1]"},
 		"a header beside bearer":         {[]v1alpha1.Authentication{bearer, header("authorization")}, "spec.authentication[1]"},
 		"one header twice":               {[]v1alpha1.Authentication{header("X-Key"), header("x-key")}, "spec.authentication[1]"},
+		"the type of the content":        {[]v1alpha1.Authentication{header("Content-Type")}, "spec.authentication[0]"},
 		"a header that the class has":    {[]v1alpha1.Authentication{header("X-Fixed")}, "spec.authentication[0]"},
 		"one query parameter twice":      {[]v1alpha1.Authentication{query("key"), query("key")}, "spec.authentication[1]"},
 		"a header of one's own":          {[]v1alpha1.Authentication{header("Authorization")}, ""},

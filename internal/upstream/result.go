@@ -57,7 +57,8 @@ func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, r
 		return noReply(failure)
 	}
 	body, readable := decode(received.Body)
-	seen := facts{"code": received.Code, "headers": lowerCase(received.Header), "body": body, "now": now}
+	headers := lowerCase(received.Header)
+	seen := facts{"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now}
 	result := Result{
 		Outcome:   d.outcome(operation, received.Code, readable, seen),
 		RequestID: excerpt(credentials.redact(seen.text(d.requestID)), maxRequestIDLength),
