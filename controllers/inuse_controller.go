@@ -105,7 +105,9 @@ func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.Generic
 		return err
 	}
 	if secret != nil && !secret.DeletionTimestamp.IsZero() {
-		return r.releaseDeleted(ctx, provider, secret)
+		if err := r.releaseDeleted(ctx, provider, secret); err != nil {
+			return err
+		}
 	}
 	added, err := r.addToSecret(ctx, secret)
 	if err != nil {

@@ -45,7 +45,7 @@ var (
 
 	closingSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "payops_session_closing_seconds",
-		Help:    "How long it took from when the operator first saw that a session should be expired until the provider showed that it can no longer be paid, by class.",
+		Help:    "How long it took from when a session should be expired (desiredState or the object was set, expireAt, the deletion) until the provider showed that it can no longer be paid, by class.",
 		Buckets: []float64{0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400},
 	}, []string{labelClass})
 
@@ -75,7 +75,7 @@ var (
 	overdueSecondsDescription = prometheus.NewDesc("payops_expiry_overdue_seconds",
 		"For how long the session that is overdue longest should be expired, by the same class and reason.", []string{labelClass, labelReason}, nil)
 	blockedDescription = prometheus.NewDesc("payops_deletions_blocked",
-		"Sessions whose deletion waits, by the reason of their Ready condition, or Queued where only the account's limits hold it up.", []string{labelReason}, nil)
+		"Sessions whose deletion waits, by the reason of their Ready condition, or Queued in the moment before the conditions say what it waits for.", []string{labelReason}, nil)
 	blockedSecondsDescription = prometheus.NewDesc("payops_deletions_blocked_seconds",
 		"For how long the deletion that waits longest has waited, by the same reasons.", []string{labelReason}, nil)
 	accountsDescription = prometheus.NewDesc("payops_accounts",
@@ -208,7 +208,7 @@ func (c *Census) count(of *v1alpha1.PaymentSession, class string, counted tally)
 	}
 }
 
-// holding is the reason for which a session is not closed. While its call is only queued the conditions say what they said before.
+// holding is the reason for which a session is not closed. In its first seconds the conditions say what they said before.
 func holding(of *v1alpha1.PaymentSession) string {
 	ready := apimeta.FindStatusCondition(of.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status == metav1.ConditionTrue {

@@ -47,7 +47,7 @@ payops_account_calls{class="omise",phase="queued"} 0
 # TYPE payops_accounts gauge
 payops_accounts{class="omise",state="ready"} 1
 payops_accounts{class="txn",state="not_ready"} 1
-# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of their Ready condition, or Queued where only the account's limits hold it up.
+# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of their Ready condition, or Queued in the moment before the conditions say what it waits for.
 # TYPE payops_deletions_blocked gauge
 payops_deletions_blocked{reason="Suspended"} 1
 # HELP payops_sessions Sessions, by class (empty where the provider object is missing), the state that is wanted (expired by desiredState, a past expireAt or a deletion), and their state (unknown until the provider has told it).

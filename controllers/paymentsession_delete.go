@@ -135,6 +135,10 @@ func (r *PaymentSessionReconciler) confirmed(ctx context.Context, asked confirma
 	if !asked.deleting {
 		return true, nil
 	}
+	if session.ReleasedAtOnce(live, false) || !session.HasFinalizer(live) {
+		// It is to stay as it is at the provider, or nothing waits for its expiry any more.
+		return false, nil
+	}
 	recent := time.Now().Add(-freshness)
 	if asked.since.After(recent) {
 		recent = asked.since
@@ -142,7 +146,7 @@ func (r *PaymentSessionReconciler) confirmed(ctx context.Context, asked confirma
 	if uninstalling, err := r.uninstalling.get(ctx, recent); uninstalling || err != nil {
 		return false, err
 	}
-	return r.duplicates.none(ctx, live, asked.definition, asked.since)
+	return r.duplicates.none(ctx, live, asked.definition, recent)
 }
 
 // terminating reports whether a namespace is being deleted, so that nothing can be created in it. Where that is not known it is

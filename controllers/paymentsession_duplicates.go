@@ -101,9 +101,9 @@ func (d *duplicates) exists(ctx context.Context, of *v1alpha1.PaymentSession, de
 }
 
 // none reports whether no object, by what the cache and the API server say, stands against the expiry of a session that is being deleted.
-// The API server is asked once for all deletions of a namespace that were waiting by then; what has come since is in the cache. In a
-// namespace that is being deleted nothing comes any more, so that one answer is enough for all of its sessions.
-func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, definition *upstream.Definition, waitingSince time.Time) (bool, error) {
+// The API server is asked once for all deletions of a namespace that can live with an answer of that age. In a namespace that is being
+// deleted nothing comes any more, so that one answer is enough for all of its sessions.
+func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, definition *upstream.Definition, notBefore time.Time) (bool, error) {
 	if session.DesiredBySpec(of, d.now()) != v1alpha1.DesiredStateActive {
 		return true, nil
 	}
@@ -111,10 +111,10 @@ func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, defi
 	if err != nil {
 		return false, err
 	}
-	if sealedAt, sealed := d.sealedAt(ctx, of.Namespace); sealed && sealedAt.Before(waitingSince) {
-		waitingSince = sealedAt
+	if sealedAt, sealed := d.sealedAt(ctx, of.Namespace); sealed && sealedAt.Before(notBefore) {
+		notBefore = sealedAt
 	}
-	there, _, err := d.ask(ctx, of, definition, waitingSince)
+	there, _, err := d.ask(ctx, of, definition, notBefore)
 	if !cached && !there || err != nil {
 		return err == nil, err
 	}
@@ -169,11 +169,7 @@ func (d *duplicates) namespace(name string) *namespaceClaims {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	for other, idle := range d.claims {
-		if now.Sub(idle.usedAt) > unused {
-			delete(d.claims, other)
-		}
-	}
+	d.forgetUnused(now)
 	if d.claims == nil {
 		d.claims = map[string]*namespaceClaims{}
 	}
@@ -200,5 +196,19 @@ func (d *duplicates) claimsOf(list *v1alpha1.PaymentSessionList) map[string][]cl
 	return claims
 }
 
+// forgetUnused forgets the namespaces that nobody has asked about for long. The mutex is held.
+func (d *duplicates) forgetUnused(now time.Time) {
+	for name, idle := range d.claims {
+		if now.Sub(idle.usedAt) > unused {
+			delete(d.claims, name)
+		}
+	}
+}
+
 // forget drops what is known of a session that no longer exists.
-func (d *duplicates) forget(uid types.UID) { d.found.Delete(uid) }
+func (d *duplicates) forget(uid types.UID) {
+	d.found.Delete(uid)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetUnused(time.Now())
+}

@@ -89,10 +89,11 @@ func (m *memories) put(name types.NamespacedName, remembered memory) {
 	m.of[name] = remembered
 }
 
-// desiredSince is since when a session should be what it should be, as far as that is known.
+// desiredSince is since when a session should be expired, as far as a reconcile has seen that.
 func (r *PaymentSessionReconciler) desiredSince(of *v1alpha1.PaymentSession) (time.Time, bool) {
 	remembered, known := r.memories.get(types.NamespacedName{Namespace: of.Namespace, Name: of.Name})
-	return remembered.session.DesiredSince, known && remembered.uid == of.UID && !remembered.session.DesiredSince.IsZero()
+	known = known && remembered.uid == of.UID && remembered.session.Desired == v1alpha1.DesiredStateExpired
+	return remembered.session.DesiredSince, known
 }
 
 func (m *memories) forget(name types.NamespacedName) {

@@ -41,8 +41,12 @@ func (r *PaymentSessionReconciler) writeStatus(ctx context.Context, scope *sessi
 // that a deletion that waits is told by a log line and a metric too.
 func (r *PaymentSessionReconciler) alarm(ctx context.Context, scope *sessionScope, verdict *session.Verdict) {
 	if !verdict.Holds {
+		message := verdict.Message
+		if verdict.Reopened {
+			message = "The provider shows a session open again that was closed. " + message
+		}
 		if verdict.Alarming && !scope.deleting() {
-			r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", verdict.Message)
+			r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", message)
 		}
 		return
 	}
@@ -74,9 +78,6 @@ func (r *PaymentSessionReconciler) apply(verdict *session.Verdict, status *v1alp
 func expiredStatus(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus) metav1.ConditionStatus {
 	if verdict.Expired != "" {
 		return verdict.Expired
-	}
-	if verdict.Result != nil && verdict.Result.State == v1alpha1.SessionStateExpired {
-		return metav1.ConditionTrue
 	}
 	if before := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionExpired); before != nil {
 		return before.Status

@@ -52,13 +52,13 @@ func credentialsMissing(format string, arguments ...any) error {
 // equip gives the provider's entry of the directory the account that spec, class and Secret make, or the obstacle in its
 // place. It reports whether sessions should look again.
 func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
-	made, err := r.endpoint(ctx, provider)
+	made, err := r.access(ctx, provider)
 	if errors.Is(err, errUnprotected) {
 		err = r.unprotected(provider)
 	}
 	var obstacle *unready
 	if err != nil && !errors.As(err, &obstacle) {
-		return false, err
+		return r.leave(provider, made.endpoint), err
 	}
 	key, changed := keyOf(provider), false
 	r.Directory.update(key, func(known *entry) { //nolint:contextcheck // An account outlives the reconcile that makes it.
@@ -82,6 +82,24 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 		changed = changed || differs(before, *known)
 	})
 	return changed, nil
+}
+
+// leave closes the account of a provider that names another endpoint by now, where that one cannot be used yet: what is at the endpoint of
+// before is none of its business any more. It reports whether sessions should look again.
+func (r *ProviderReconciler) leave(provider v1alpha1.GenericProvider, endpoint string) bool {
+	left := false
+	r.Directory.update(keyOf(provider), func(known *entry) {
+		if known.account == nil || endpoint == "" || endpoint == known.endpoint {
+			return
+		}
+		left = true
+		known.close()
+		known.obstacle = &session.Obstacle{
+			Reason:  v1alpha1.ReasonProviderNotReady,
+			Message: fmt.Sprintf("%s %s names another endpoint, which cannot be used yet.", provider.ProviderKind(), provider.GetName()),
+		}
+	})
+	return left
 }
 
 // unprotected is errUnprotected while what protects the credentials may still be on its way, and an obstacle after that.
@@ -167,8 +185,9 @@ type access struct {
 	endpoint, fingerprint string
 }
 
-// endpoint makes the access to the provider's API from its spec, class and Secret. The error is an *unready, unless the API server failed.
-func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.GenericProvider) (access, error) {
+// access makes the access to the provider's API from its spec, class and Secret. The error is an *unready, unless the API server failed;
+// the endpoint is there as soon as it is known.
+func (r *ProviderReconciler) access(ctx context.Context, provider v1alpha1.GenericProvider) (access, error) {
 	spec := provider.ProviderSpec()
 	class := &v1alpha1.PaymentProviderClass{}
 	err := r.Client.Get(ctx, types.NamespacedName{Name: spec.ClassName}, class)
@@ -189,34 +208,35 @@ func (r *ProviderReconciler) endpoint(ctx context.Context, provider v1alpha1.Gen
 	if base.Scheme != "https" && !r.AllowPrivate {
 		return access{}, notReady(v1alpha1.ReasonEndpointNotAllowed, "the endpoint is plain http. Use https: the operator sends credentials there.")
 	}
+	made := access{endpoint: fmt.Sprintln(class.UID, class.Generation, base)}
 	at := secretOf(provider, spec.CredentialsSecretRef.Name, r.SecretNamespace)
 	secret, err := r.secret(ctx, at)
 	if err != nil {
-		return access{}, err
+		return made, err
 	}
 	if !outlives(provider, secret) {
-		return access{}, errUnprotected
+		return made, errUnprotected
 	}
 	credentials, err := definition.Credentials(secret.Data)
 	var missing *upstream.MissingCredentialsError
 	switch {
 	case errors.As(err, &missing):
-		return access{}, credentialsMissing("Secret %s: %s. Add what class %s wants.", at, missing, class.Name)
+		return made, credentialsMissing("Secret %s: %s. Add what class %s wants.", at, missing, class.Name)
 	case err != nil:
-		return access{}, notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", at, err)
+		return made, notReady(v1alpha1.ReasonInvalidCredentials, "Secret %s: %s.", at, err)
 	}
 	if !secret.DeletionTimestamp.IsZero() {
 		// It goes once no session needs it.
 		r.InUse.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(provider)}, 0, urgent)
 	}
-	endpoint := fmt.Sprintln(class.UID, class.Generation, base)
-	parts := fmt.Appendln([]byte(endpoint), spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
+	parts := fmt.Appendln([]byte(made.endpoint), spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
 	for _, name := range slices.Sorted(maps.Keys(credentials)) {
 		parts = fmt.Appendln(parts, name, []byte(credentials[name]))
 	}
 	fingerprint := sha256.Sum256(parts)
-	made := &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}
-	return access{upstream: made, endpoint: endpoint, fingerprint: string(fingerprint[:])}, nil
+	made.upstream = &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}
+	made.fingerprint = string(fingerprint[:])
+	return made, nil
 }
 
 // errUnprotected is a provider, or a Secret, that could be gone before the sessions that need it.

@@ -68,6 +68,9 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		return ctrl.Result{}, err
 	}
 	changed, err := r.equip(ctx, provider)
+	if changed && err != nil {
+		err = errors.Join(err, r.wakeSessions(ctx, key))
+	}
 	if errors.Is(err, errUnprotected) {
 		// Calls wait until the Secret outlives them; what protects it wakes this provider then.
 		r.InUse.Wake(request, 0, urgent)
@@ -105,7 +108,7 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 	case known.account != nil && known.account.Rejected():
 		return summary{
 			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonCredentialsRejected, progress: session.Stalled,
-			message: "The provider does not accept the credentials of the Secret. Mend the Secret; a change is noticed by itself.",
+			message: "The provider does not accept the credentials of the Secret. Correct the Secret; a change is noticed by itself.",
 		}, hurriedSecretInterval
 	case known.account != nil && !known.account.OutageSince().IsZero():
 		return summary{

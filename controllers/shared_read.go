@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// freshness is how old a shared read may be that is made again and again: what it guards against is not quicker than that.
+// freshness is how old the answer of a shared read may be. It bounds what a flood of deletions costs the API server, and how long ago
+// something may have happened that one of them does not know.
 const freshness = time.Second
 
 // sharedRead is a live read that many callers need at once. Each says how fresh its answer must be; those that can live with one answer

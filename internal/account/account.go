@@ -201,8 +201,8 @@ type Activity struct {
 	// Queued and Flying are how many calls wait and how many are in flight.
 	Queued, Flying int
 	// Rejected is true while the credentials are known not to be accepted, Outage while the provider answers none, Paused while
-	// its Retry-After lasts, Limited while a call waits for the rate limit, and Busy while one waits for another to end.
-	Rejected, Outage, Paused, Limited, Busy bool
+	// its Retry-After lasts, and Limited while a call waits for the rate limit.
+	Rejected, Outage, Paused, Limited bool
 }
 
 // Activity tells what the account is doing.
@@ -212,7 +212,6 @@ func (a *Account) Activity() Activity {
 	return Activity{
 		Queued: a.queue.len(), Flying: len(a.flying), Rejected: a.credentials.rejected != "", Outage: !a.breaker.openSince().IsZero(),
 		Paused: a.now().Before(a.pausedUntil), Limited: a.queue.len() > 0 && a.limiter.Tokens() < 1,
-		Busy: a.queue.len() > 0 && len(a.slots) == cap(a.slots),
 	}
 }
 

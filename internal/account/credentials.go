@@ -97,7 +97,7 @@ func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) 
 func (c *credentials) reject(call Call, now time.Time) bool {
 	before := c.suspect.Session
 	// Two sessions that were rejected before while others were accepted show nothing new.
-	inARow := before != "" && before != call.Session && !(c.own[before] && c.own[call.Session])
+	inARow := before != "" && before != call.Session && (!c.own[before] || !c.own[call.Session])
 	c.suspect = call
 	begins := c.rejected == ""
 	if begins && !inARow && c.trusted(call.Operation, now) {

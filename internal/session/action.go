@@ -50,6 +50,8 @@ type Verdict struct {
 	Progress Progress
 	// Alarming is true for what a person should look at.
 	Alarming bool
+	// Reopened is true where a closed session is shown open again.
+	Reopened bool
 	// Holds is true where the object's deletion waits for what the verdict says. The message then says how to end that.
 	Holds bool
 
@@ -62,10 +64,10 @@ type Verdict struct {
 }
 
 // News reports whether a verdict says more to a person than the conditions before it: another reason, that the operator does not go on
-// by itself, or that a deletion has begun to wait.
+// by itself, that a closed session is open again, or that a deletion has begun to wait.
 func (v *Verdict) News(before []metav1.Condition) bool {
 	ready := apimeta.FindStatusCondition(before, v1alpha1.ConditionReady)
-	return ready == nil || ready.Reason != v.Reason ||
+	return v.Reopened || ready == nil || ready.Reason != v.Reason ||
 		v.Progress == Stalled && !apimeta.IsStatusConditionTrue(before, v1alpha1.ConditionStalled) ||
 		v.Holds && !strings.HasSuffix(ready.Message, waysOut)
 }

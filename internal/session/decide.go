@@ -43,7 +43,7 @@ func (d *decision) catchUp() {
 	if desired := Desired(d.Session, d.Now); before.Desired != desired {
 		d.memory = Memory{
 			Desired: desired, DesiredSince: d.since(before.Desired == ""), Endpoint: before.Endpoint, ActedAt: before.ActedAt,
-			Recognized: before.Recognized, NextRefreshAt: before.NextRefreshAt,
+			Recognized: before.Recognized, Refresh: before.Refresh, NextRefreshAt: before.NextRefreshAt,
 		}
 	}
 	if d.Endpoint != "" && d.memory.Endpoint != d.Endpoint {
@@ -79,10 +79,11 @@ func (d *decision) since(forgotten bool) time.Time {
 // decideLife decides about a session that is not being deleted.
 func (d *decision) decideLife() Action {
 	switch {
+	case d.Outcome == nil && d.unaffected():
+		return d.stay()
 	case d.Session.Spec.Suspend:
 		return d.conclude(v1alpha1.ReasonSuspended, "")
-	case d.closed() && d.outcomeState() == v1alpha1.SessionStateUnknown && (d.Outcome != nil || !d.refreshable()):
-		// A fresh look that shows nothing does not reopen what was closed, and one that cannot be made waits.
+	case d.closed() && d.outcomeState() == v1alpha1.SessionStateUnknown && !d.looking():
 		return d.stayClosed()
 	case d.Obstacle != nil && !d.provenClosed():
 		return d.obstructed()
@@ -93,6 +94,21 @@ func (d *decision) decideLife() Action {
 	default:
 		return d.plan()
 	}
+}
+
+// unaffected reports whether what prevents calls does not matter: the status shows what no call can change.
+func (d *decision) unaffected() bool {
+	prevented := d.Session.Spec.Suspend || d.Obstacle != nil
+	return prevented && d.settled() || d.Obstacle != nil && !d.Session.Spec.Suspend && d.shows(v1alpha1.ReasonInvalidSessionID)
+}
+
+// looking reports whether a closed session is to be read for the annotation's sake: a look is due, or one is on its way. What has come
+// back and shows nothing does not reopen what was closed, and a look that cannot be made waits.
+func (d *decision) looking() bool {
+	if d.Outcome != nil || d.refresh() == "" || d.Obstacle != nil || d.InvalidSessionID {
+		return false
+	}
+	return d.memory.Next != "" || !d.Now.Before(d.memory.NextRefreshAt)
 }
 
 // Desired is what a session should be at a time: expired by its desiredState, because expireAt has come, or because it is being
@@ -165,11 +181,6 @@ func refresh(session *v1alpha1.PaymentSession) string {
 	return value
 }
 
-// refreshable reports whether a call for the annotation's sake can be made now.
-func (d *decision) refreshable() bool {
-	return d.refresh() != "" && !d.Now.Before(d.memory.NextRefreshAt) && d.Obstacle == nil && !d.InvalidSessionID
-}
-
 // AtRest reports whether nothing that becomes of its provider can matter to a session any more: it is closed, its finalizer is released,
 // and nobody asks for another look.
 func AtRest(session *v1alpha1.PaymentSession) bool {
@@ -223,17 +234,22 @@ func (d *decision) stayClosed() Action {
 // reasonForState is the reason for a state that the provider has shown and that needs no further call now.
 func (d *decision) reasonForState(state v1alpha1.SessionState) string {
 	switch {
-	case d.shouldExpire() && state.Closed():
+	case d.shouldExpire() && state.Closed() && !d.closedInTime():
 		return reasonForClosed[state]
 	case d.shouldExpire() && state == v1alpha1.SessionStateProcessing:
 		return v1alpha1.ReasonPaymentInProgress
-	case d.shouldExpire():
+	case d.shouldExpire() && !state.Closed():
 		return v1alpha1.ReasonWouldExpire
 	case d.Session.Spec.ExpireAt != nil && !state.Closed():
 		return v1alpha1.ReasonScheduled
 	default:
 		return v1alpha1.ReasonObserved
 	}
+}
+
+// closedInTime reports whether the session was closed before the time came at which it should be expired: what happened then was wanted.
+func (d *decision) closedInTime() bool {
+	return d.scheduled() && d.Session.Status.ClosedAt != nil && d.Session.Status.ClosedAt.Before(d.Session.Spec.ExpireAt)
 }
 
 func (d *decision) obstructed() Action {

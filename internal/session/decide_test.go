@@ -150,8 +150,8 @@ func TestDecide(t *testing.T) {
 		{"a new session that should be expired is expired without a read before", given(), decided{Call: expire, Wait: silence}},
 		{"a new session that should be active is read", given(with(gen.Active)), decided{Call: observe}},
 		{"a new session whose expireAt is past is expired, once a live read confirms it", given(with(gen.ExpireAt(hourAgo))), decided{Call: expire, Confirm: true, Wait: silence}},
-		{"a new session whose expireAt is ahead is read", given(with(gen.ExpireAt(inAnHour))), decided{Call: observe}},
-		{"a dry run reads and does not expire", given(dryRun), decided{Call: observe}},
+		{"a new session whose expireAt is ahead is read", given(with(gen.ExpireAt(inAnHour))), decided{Call: observe, Wait: time.Hour}},
+		{"a dry run reads and does not expire", given(dryRun), decided{Call: observe, Wait: silence}},
 		{"a new session with the annotation needs no read besides", given(with(gen.ReconcileAt("1"))), decided{Call: expire, Wait: silence}},
 
 		// The provider answers no call, so that this one waits in the account's queue.
@@ -195,7 +195,7 @@ func TestDecide(t *testing.T) {
 		{"not found for 2 minutes, and the annotation asks again", given(stalledAs("SessionNotFound"), with(gen.ReconcileAt("1"))), decided{Call: observe}},
 		{"credentials rejected", given(cameOutcome(expire, v1alpha1.OutcomeCredentialsRejected)), decided{Reason: "CredentialsRejected", Ready: no, Expired: unknown, Progress: Stalled, Wait: probeInterval}},
 		{"credentials rejected before: wait for others", given(told("CredentialsRejected", ""), remembering(Memory{AccountEpoch: 1, NextCallAt: now.Add(time.Minute)})), decided{Wait: time.Minute}},
-		{"credentials rejected before, and there are others", given(told("CredentialsRejected", ""), newAccount, remembering(Memory{AccountEpoch: 1, NextCallAt: now.Add(time.Minute)})), decided{Call: expire}},
+		{"credentials rejected before, and there are others", given(told("CredentialsRejected", ""), newAccount, remembering(Memory{AccountEpoch: 1, NextCallAt: now.Add(time.Minute)})), decided{Call: expire, Wait: silence}},
 		{"credentials rejected before, and 10 minutes are over: a probe", given(told("CredentialsRejected", ""), remembering(Memory{AccountEpoch: 1, NextCallAt: now})), decided{Call: expire}},
 		{"not allowed", given(cameOutcome(expire, v1alpha1.OutcomeNotAllowed)), decided{Reason: "NotAllowed", Ready: no, Expired: unknown, Progress: Stalled, Wait: time.Second}},
 		{"throttled", given(cameOutcome(expire, v1alpha1.OutcomeThrottled)), decided{Reason: "Throttled", Ready: no, Expired: unknown, Progress: Reconciling, Wait: time.Second}},
@@ -259,13 +259,15 @@ func TestDecide(t *testing.T) {
 		{"a session of which nothing is known claims nothing", given(limited, remembering(Memory{Next: expire, PendingSince: now.Add(-silence)})), decided{Call: expire, Reason: "Expiring", Ready: no, Expired: unknown, Progress: Reconciling}},
 		{"what was told stands while the next call is pending", given(told("ProviderUnavailable", ""), limited, remembering(Memory{Next: expire, PendingSince: now.Add(-time.Hour)})), decided{Call: expire}},
 		{"a read that settles an accepted call is pending", given(told("Observed", active), specEdited, limited, remembering(Memory{Next: observe, Expire: EndingAccepted, PendingSince: now.Add(-silence)})), decided{Call: observe, Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Reconciling}},
-		{"a payment was in flight when it was last read", given(told("Observed", processing), specEdited, limited, remembering(Memory{Next: expire, PendingSince: now.Add(-silence)})), decided{Call: expire, Reason: "PaymentInProgress", Ready: no, Expired: no, Progress: Reconciling}},
+		{"a payment was in flight when it was last read", given(told("Observed", processing), specEdited, limited, remembering(Memory{Next: observe, PendingSince: now.Add(-silence)})), decided{Call: observe, Reason: "PaymentInProgress", Ready: no, Expired: no, Progress: Reconciling}},
 		{"after a dry run", given(told("WouldExpire", active), limited, remembering(Memory{Next: expire, PendingSince: now.Add(-silence)})), decided{Call: expire, Reason: "Expiring", Ready: no, Expired: no, Progress: Reconciling}},
 		{"a session that should be active waits in silence", given(with(gen.Active), limited, remembering(Memory{Next: observe, PendingSince: now.Add(-time.Hour)})), decided{Call: observe}},
 
 		// An expiry that is accepted in vain.
-		{"accepted for the second time", given(told("AwaitingConfirmation", active), cameState(observe, active), remembering(Memory{Accepted: 2, ActedAt: now, Trouble: "AwaitingConfirmation", Attempts: 2})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Reconciling, Wait: 4 * time.Second}},
-		{"accepted for the third time: a person should know", given(told("AwaitingConfirmation", active), cameState(observe, active), remembering(Memory{Accepted: 3, ActedAt: now, Trouble: "AwaitingConfirmation", Attempts: 40})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Stalled, Wait: poll}},
+		{"accepted for the second time", given(told("AwaitingConfirmation", active), cameState(observe, active), remembering(Memory{Expire: EndingAccepted, Accepted: 1, ActedAt: now, Trouble: "AwaitingConfirmation", Attempts: 2})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Reconciling, Wait: 4 * time.Second}},
+		{"accepted for the third time: a person should know", given(told("AwaitingConfirmation", active), cameState(observe, active), remembering(Memory{Expire: EndingAccepted, Accepted: 2, ActedAt: now, Trouble: "AwaitingConfirmation", Attempts: 40})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Stalled, Wait: poll}},
+		{"accepted for the third time, and never read since the second: not counted twice", given(told("AwaitingConfirmation", active), cameState(observe, active), remembering(Memory{Accepted: 2, ActedAt: now, Trouble: "AwaitingConfirmation", Attempts: 1})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Reconciling, Wait: 2 * time.Second}},
+		{"accepted, and the read that should settle it failed: read again", given(told("ProviderUnavailable", active), remembering(Memory{Expire: EndingAccepted, ActedAt: now, NextCallAt: now})), decided{Call: observe}},
 		{"the same, after a restart", given(told("AwaitingConfirmation", active), stalledAgain("AwaitingConfirmation"), cameState(observe, active), remembering(Memory{Accepted: 1, ActedAt: now})), decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Stalled, Wait: time.Second}},
 
 		// The annotation.
@@ -285,7 +287,7 @@ func TestDecide(t *testing.T) {
 		{"a dry run has said so", given(dryRun, neverPolls, told("WouldExpire", active)), decided{}},
 		{"suspended", given(suspended), decided{Reason: "Suspended", Ready: unknown}},
 		{"suspended, whatever the annotation says", given(suspended, with(gen.ReconcileAt("1"))), decided{Reason: "Suspended", Ready: unknown}},
-		{"suspended while the proof was on its way", given(suspended, cameState(expire, expired)), decided{Reason: "Suspended", Ready: unknown}},
+		{"suspended while the proof was on its way", given(suspended, cameState(expire, expired)), decided{Reason: "Suspended", Ready: unknown, Expired: yes}},
 		{"a dry run finds it active", given(dryRun, cameState(observe, active)), decided{Reason: "WouldExpire", Ready: no, Expired: no, Progress: Reconciling, Wait: poll}},
 		{"a dry run finds it expired", given(dryRun, cameState(observe, expired)), decided{Reason: "Expired", Ready: yes, Expired: yes}},
 		{"a dry run finds a payment in flight", given(dryRun, cameState(observe, processing)), decided{Reason: "PaymentInProgress", Ready: no, Expired: no, Progress: Reconciling, Wait: time.Second}},

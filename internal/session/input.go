@@ -88,7 +88,8 @@ type Outcome struct {
 }
 
 // Memory is what earlier decisions learnt and the object does not hold. Its zero value is right for a session that was never
-// looked at, and for every session after a restart: losing it costs a repeated call and never a wrong claim.
+// looked at, and for every session after a restart: losing it costs a repeated call and never a wrong claim. What must not be lost is in
+// the status.
 type Memory struct {
 	// Desired is the desired state that the rest of the memory belongs to, and DesiredSince since when it is that, as far as is known.
 	Desired      v1alpha1.DesiredState

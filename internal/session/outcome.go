@@ -63,7 +63,6 @@ func (d *decision) handleExpire() Action {
 	switch d.Outcome.Result.Outcome {
 	case v1alpha1.OutcomeAccepted:
 		d.memory.Expire = EndingAccepted
-		d.memory.Accepted++
 		return d.call(v1alpha1.OperationObserve)
 	case v1alpha1.OutcomeRefused:
 		d.memory.Expire, d.memory.Refusal = EndingRefused, d.Outcome.Result.Message
@@ -75,7 +74,13 @@ func (d *decision) handleExpire() Action {
 
 // handleStillActive acts on a read that shows a session active which should be expired.
 func (d *decision) handleStillActive() Action {
+	if d.memory.Expire == EndingAccepted {
+		d.memory.Expire = EndingNone
+		d.memory.Accepted++
+	}
 	switch {
+	case d.settled():
+		return d.stay()
 	case d.recentlyActed():
 		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
 	case d.memory.Expire == EndingRefused:
@@ -150,8 +155,8 @@ func (d *decision) verdict(reason, details string) *Verdict {
 		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: d.expired(reason), Progress: d.progress(reason),
 		Recognized: d.recognized(),
 	}
-	reopened := d.closed() && !state.Closed()
-	verdict.Alarming = reopened || row.alarming && verdict.Progress == Stalled
+	verdict.Reopened = d.closed() && !state.Closed()
+	verdict.Alarming = verdict.Reopened || row.alarming && verdict.Progress == Stalled
 	if d.Outcome != nil && d.Outcome.Made {
 		verdict.Handled = d.memory.Refresh
 	}
@@ -168,6 +173,9 @@ func (d *decision) verdict(reason, details string) *Verdict {
 func (d *decision) expired(reason string) metav1.ConditionStatus {
 	row, state := table[reason], d.stateAfter()
 	switch {
+	case row.expired == asItWas && d.outcomeState() != v1alpha1.SessionStateUnknown:
+		// What it was is not what it is.
+		return conditionStatus(state == v1alpha1.SessionStateExpired)
 	case reason == v1alpha1.ReasonObserved && state == v1alpha1.SessionStateExpired:
 		return yes
 	case reason == v1alpha1.ReasonExpiring && state == v1alpha1.SessionStateUnknown:
@@ -178,6 +186,13 @@ func (d *decision) expired(reason string) metav1.ConditionStatus {
 	default:
 		return row.expired
 	}
+}
+
+func conditionStatus(holds bool) metav1.ConditionStatus {
+	if holds {
+		return yes
+	}
+	return no
 }
 
 // progress says whether the operator goes on by itself. It is Reconciling while a trouble is young, and Stalled once it was called so: a
@@ -229,7 +244,7 @@ func message(row row, details string) string {
 	return fmt.Sprintf(row.message, details)
 }
 
-// quoted puts the provider's words in brackets behind ours.
+// quoted is the provider's words in brackets, to stand behind ours.
 func quoted(words string) string {
 	if words == "" {
 		return ""

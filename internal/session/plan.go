@@ -14,9 +14,9 @@ import (
 // plan decides on the next call where none has come back.
 func (d *decision) plan() Action {
 	switch {
-	case d.wouldExpire():
-		return d.conclude(v1alpha1.ReasonWouldExpire, "")
-	case d.shouldExpire() && d.row().final && !d.closed() && d.refresh() == "":
+	case d.dryRunReason() != "":
+		return d.conclude(d.dryRunReason(), "")
+	case d.settled() && d.refresh() == "":
 		return d.stay()
 	case d.memory.Next != "":
 		return d.call(d.memory.Next)
@@ -45,24 +45,30 @@ func (d *decision) earlier(operation v1alpha1.Operation, due, wanted time.Time) 
 	return wanted
 }
 
-// wouldExpire reports whether a dry run knows without a call that the session would be expired now, and the status does not say so.
-func (d *decision) wouldExpire() bool {
-	if !d.DryRun || !d.shouldExpire() || d.Session.Status.State != v1alpha1.SessionStateActive {
-		return false
+// dryRunReason is what a dry run knows without a call, where the status does not say it; empty for nothing.
+func (d *decision) dryRunReason() string {
+	state := d.Session.Status.State
+	if !d.DryRun || !d.shouldExpire() || state == v1alpha1.SessionStateUnknown || state.Closed() {
+		return ""
 	}
-	ready := d.ready()
-	if d.shows(v1alpha1.ReasonWouldExpire) {
-		return !d.current()
+	ready, reason := d.ready(), d.reasonForState(state)
+	if d.shows(reason) && d.current() || !d.shows(reason) && ready != nil && ready.Status != metav1.ConditionTrue && !d.row().acting {
+		return ""
 	}
-	return ready == nil || ready.Status == metav1.ConditionTrue || d.row().acting
+	return reason
 }
 
-// stay leaves a status as it is that no call can change, and restates it where the spec has changed.
+// settled reports whether the status shows, of a session that should be expired, what no call can change.
+func (d *decision) settled() bool { return d.shouldExpire() && d.row().final && !d.closed() }
+
+// stay leaves a status as it is that no call can change, and restates it where the spec has changed or a look was made.
 func (d *decision) stay() Action {
-	action := Action{Memory: d.memory}
-	if !d.current() {
+	action := Action{}
+	if !d.current() || d.Outcome != nil {
 		action.Verdict = d.restated()
 	}
+	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
+	action.Memory = d.memory
 	return action
 }
 
@@ -98,7 +104,8 @@ func (d *decision) changed() bool {
 
 // readFirst reports whether the state has to be read before another expire call: it may have settled by itself.
 func (d *decision) readFirst() bool {
-	return d.ready() != nil && (d.row().readFirst || d.refresh() != "")
+	return d.Session.Status.State == v1alpha1.SessionStateProcessing || d.memory.Expire == EndingAccepted ||
+		d.ready() != nil && (d.row().readFirst || d.refresh() != "")
 }
 
 // troubled reports whether the status shows that the session is not as it should be, and a call may change that.
@@ -116,15 +123,27 @@ func (d *decision) wait(at time.Time) Action {
 		action.Memory.NextCallAt, call = at, at.Sub(d.Now)
 	}
 	action.Wait = d.untilDecision("", Done, call)
+	action.Verdict = d.unchanged()
+	return action
+}
+
+// unchanged is what the status says, of the present spec; nil where that is what it says already. Of a session that should be active it is
+// what is known of it.
+func (d *decision) unchanged() *Verdict {
 	ready := d.ready()
 	switch {
 	case ready == nil:
-	case !d.shouldExpire() && ready.Status == metav1.ConditionTrue:
-		action.Verdict = d.verdict(d.reasonForState(d.Session.Status.State), string(d.Session.Status.State))
+		return nil
+	case !d.shouldExpire() && d.Session.Status.State != v1alpha1.SessionStateUnknown &&
+		(ready.Status == metav1.ConditionTrue || d.row().acting || d.shows(v1alpha1.ReasonWouldExpire)):
+		return d.verdict(d.reasonForState(d.Session.Status.State), string(d.Session.Status.State))
 	case !d.current():
-		action.Verdict = d.restated()
+		verdict := d.restated()
+		d.hold(verdict)
+		return verdict
+	default:
+		return nil
 	}
-	return action
 }
 
 // call asks for an operation. Where the account holds its calls back that may take long, so that the status says why.
@@ -140,16 +159,30 @@ func (d *decision) call(operation v1alpha1.Operation) Action {
 	}
 	due := d.memory.PendingSince.Add(silence)
 	switch {
+	case d.unrecorded():
+		action.Verdict = d.pending()
 	case d.explained():
+		if !d.shouldExpire() && !d.current() && d.Outcome == nil {
+			action.Verdict = d.unchanged()
+		}
 	case d.Hold != HoldOutage && d.Now.Before(due):
 		action.Wait = due.Sub(d.Now)
 	default:
 		action.Verdict = d.pending()
+	}
+	if action.Verdict != nil {
 		// The look that was asked for is still to come.
 		action.Verdict.Handled = ""
-		d.hold(action.Verdict)
 	}
+	// Another time may come while the call is pending: expireAt.
+	action.Wait = soonest(action.Wait, d.untilDecision("", Done, 0))
 	return action
+}
+
+// unrecorded reports whether a deletion has learnt that the provider knows the session, and nothing but the memory says so: a restart
+// must not release it as one that is not known.
+func (d *decision) unrecorded() bool {
+	return d.deleting() && d.memory.Recognized && !d.Session.Status.Recognized && d.stateAfter() == v1alpha1.SessionStateUnknown
 }
 
 // explained reports whether the status already says why the desired state is not reached, or does not have to.
@@ -158,20 +191,39 @@ func (d *decision) explained() bool {
 	switch {
 	case d.closed():
 		return true
-	case !d.mayExpire():
+	case !d.shouldExpire():
 		return d.Hold != HoldOutage || d.Outcome != nil || d.current()
-	case ready == nil || !d.current() || ready.Status == metav1.ConditionTrue:
+	case ready == nil || !d.current() || ready.Status == metav1.ConditionTrue || d.overcome():
 		return false
 	default:
-		return ready.Reason != v1alpha1.ReasonWouldExpire
+		return d.DryRun || ready.Reason != v1alpha1.ReasonWouldExpire
+	}
+}
+
+// overcome reports whether what the status shows is no longer what the session waits for: an obstacle has gone, or the account has changed.
+func (d *decision) overcome() bool {
+	otherAccount := d.memory.AccountEpoch != 0 && d.memory.AccountEpoch != d.AccountEpoch
+	switch d.row().next {
+	case onChange:
+		return true
+	case probing, backingOffPatiently:
+		return otherAccount
+	default:
+		return false
 	}
 }
 
 // pending says why the desired state is not reached while the next call is still to come.
 func (d *decision) pending() *Verdict {
+	verdict := d.pendingVerdict()
+	d.hold(verdict)
+	return verdict
+}
+
+func (d *decision) pendingVerdict() *Verdict {
 	ready, state := d.ready(), d.stateAfter()
 	switch {
-	case !d.mayExpire():
+	case !d.shouldExpire():
 		return d.verdict(v1alpha1.ReasonProviderUnavailable, "")
 	case d.memory.Expire == EndingAccepted || d.recentlyActed():
 		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, "")
@@ -179,7 +231,7 @@ func (d *decision) pending() *Verdict {
 		return d.verdict(v1alpha1.ReasonPaymentInProgress, "")
 	case d.Hold == HoldOutage && (state == v1alpha1.SessionStateUnknown || d.deleting()):
 		return d.verdict(v1alpha1.ReasonProviderUnavailable, "")
-	case state == v1alpha1.SessionStateUnknown && ready != nil && ready.Status == metav1.ConditionFalse && !d.shows(v1alpha1.ReasonWouldExpire):
+	case state == v1alpha1.SessionStateUnknown && ready != nil && ready.Status == metav1.ConditionFalse && !d.overcome():
 		return d.restated()
 	default:
 		return d.verdict(v1alpha1.ReasonExpiring, d.holdText())

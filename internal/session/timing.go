@@ -13,7 +13,7 @@ import (
 // atOnce is the shortest wait that there is: 0 is none.
 const atOnce = time.Millisecond
 
-// untilCall is the time until the next call; 0 where none is due by itseld.
+// untilCall is the time until the next call; 0 where none is due by itself.
 func (d *decision) untilCall(reason string, progress Progress) time.Duration {
 	wait := d.byRow(reason, progress)
 	if !d.deleting() || table[reason].next == onChange || reason == v1alpha1.ReasonSuspended {
