@@ -84,19 +84,19 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 	return changed, nil
 }
 
-// leave closes the account of a provider that names another endpoint by now, where that one cannot be used yet: what is at the endpoint of
+// leave closes the account of a provider that names another endpoint by now, or is another object, where that one cannot be used yet: what is at the endpoint of
 // before is none of its business any more. It reports whether sessions should look again.
 func (r *ProviderReconciler) leave(provider v1alpha1.GenericProvider, endpoint string) bool {
 	left := false
 	r.Directory.update(keyOf(provider), func(known *entry) {
-		if known.account == nil || endpoint == "" || endpoint == known.endpoint {
+		if known.account == nil || known.uid == provider.GetUID() && (endpoint == "" || endpoint == known.endpoint) {
 			return
 		}
 		left = true
 		known.close()
 		known.obstacle = &session.Obstacle{
 			Reason:  v1alpha1.ReasonProviderNotReady,
-			Message: fmt.Sprintf("%s %s names another endpoint, which cannot be used yet.", provider.ProviderKind(), provider.GetName()),
+			Message: fmt.Sprintf("%s %s has changed, and cannot be used yet.", provider.ProviderKind(), provider.GetName()),
 		}
 	})
 	return left

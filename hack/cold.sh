@@ -8,7 +8,7 @@ folder=$(mktemp -d)
 trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
 
 git clone --quiet "$root" "$folder/clone"
-export GOMODCACHE=$folder/modules GOCACHE=$folder/build PAYOPS_CACHE=$folder/payops XDG_CACHE_HOME=$folder/cache GOFLAGS=-buildvcs=false
+export GOMODCACHE=$folder/modules GOCACHE=$folder/build PAYOPS_CACHE=$folder/payops XDG_CACHE_HOME=$folder/cache
 unset KUBEBUILDER_ASSETS
 for target in demo test; do
   started=$SECONDS

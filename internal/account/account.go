@@ -73,8 +73,8 @@ type Call struct {
 	// account back before it returns.
 	Wake func()
 
-	// admitted marks the rare call that is made although the credentials are known to be rejected.
-	admitted bool
+	// admitted marks the rare call that is made although the credentials are known to be rejected, and probe one whose turn it is.
+	admitted, probe bool
 }
 
 // Outcome of a call.
@@ -257,17 +257,16 @@ func (a *Account) Submit(call Call) {
 	if _, there := a.outcomes[call.Session]; there {
 		return
 	}
-	call.admitted = a.queue.admitted(call)
-	if a.credentials.rejected != "" && !call.admitted {
-		if !a.credentials.admit(call, a.now()) {
-			a.queue.remove(call.Session)
-			a.decline(call)
-			a.schedule()
-			call.Wake()
-			return
-		}
+	call.admitted, call.probe = a.queue.admitted(call.Session)
+	if a.credentials.blocks(call.Operation) && !call.admitted {
+		a.credentials.admit(&call, a.now())
 		a.schedule()
-		call.admitted = true
+	}
+	if a.credentials.blocks(call.Operation) && !call.admitted {
+		a.queue.remove(call.Session)
+		a.decline(call)
+		call.Wake()
+		return
 	}
 	a.queue.put(call)
 	signal(a.work)
@@ -285,7 +284,12 @@ func (a *Account) schedule() {
 	if a.offering != nil || a.ended || a.credentials.rejected == "" {
 		return
 	}
-	if _, wait := a.credentials.next(a.now()); a.credentials.turn == "" {
+	next, wait := a.credentials.next(a.now())
+	if a.credentials.turn != "" {
+		// Somebody may not use the turn.
+		wait = turnTimeout
+	}
+	if next.Session != "" || a.credentials.turn != "" {
 		a.offering = time.AfterFunc(max(wait, 0), a.offerTurn)
 	}
 }
@@ -343,7 +347,7 @@ func (a *Account) NeedsCredentials() bool {
 
 // takeBack takes a call out of the queue, and gives a probe that it may have been admitted as to the next one.
 func (a *Account) takeBack(session types.UID) {
-	if a.queue.probes(session) {
+	if _, probe := a.queue.admitted(session); probe {
 		a.credentials.retry()
 		a.reschedule()
 	}

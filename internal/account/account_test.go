@@ -302,15 +302,16 @@ func TestAReadThatNeedsNoKeyTakesNoRejectionBack(t *testing.T) {
 		if !account.Rejected() || account.Epoch() != before {
 			t.Error("a read that was in flight took the rejection back")
 		}
-		pass(probeInterval)
-		account.Submit(read("no probe"))
-		again := call("expire", Expiry)
-		account.Acknowledge("expire")
-		account.Submit(again)
-		pass(time.Minute)
-		if got := provider.made(); !slices.Equal(got, []string{"expire", "in flight meanwhile", "expire"}) {
-			t.Errorf("calls %q, want the expire call as the probe and not a read", got)
+		account.Submit(read("goes on"))
+		for !account.MayProbe("expire") {
+			pass(time.Second)
 		}
+		ask(account, call("expire", Expiry))
+		pass(time.Minute)
+		if got := provider.made(); !slices.Equal(got, []string{"expire", "in flight meanwhile", "goes on", "expire"}) || !account.Rejected() {
+			t.Errorf("calls %q, rejected: %v; want the expire call as the probe, and reads that go on", got, account.Rejected())
+		}
+		account.Forget("expire")
 		pass(3 * probeInterval)
 		account.Submit(read("nobody else is there"))
 		pass(time.Minute)

@@ -4,6 +4,7 @@
 package account
 
 import (
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -27,8 +28,10 @@ const (
 // that the key may not touch, so that one rejection proves nothing of the account while others are accepted. The account holds its
 // mutex while it calls a method.
 type credentials struct {
-	// rejected is the operation for which the account's credentials are rejected; empty while they are not.
+	// rejected is the operation for which the account's credentials are rejected; empty while they are not. readsToo is true where that is
+	// the expire call, and reads are rejected as well: some providers let everybody read.
 	rejected v1alpha1.Operation
+	readsToo bool
 	// accepted is when a call of each operation was last accepted.
 	accepted map[v1alpha1.Operation]time.Time
 	// suspect is the call that was rejected last, where none that would disprove it was accepted since; its Session is empty for none.
@@ -92,15 +95,15 @@ func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) 
 	return unchanged
 }
 
-// reject keeps a rejection, and reports whether the account is rejected from now on: where two sessions were rejected in a row, or
-// nothing was accepted of late.
+// reject keeps a rejection, and reports whether the account is rejected from now on: where two sessions were rejected in a row, or one was
+// that is not known for it, and nothing was accepted of late.
 func (c *credentials) reject(call Call, now time.Time) bool {
 	before := c.suspect.Session
 	// Two sessions that were rejected before while others were accepted show nothing new.
 	inARow := before != "" && before != call.Session && (!c.own[before] || !c.own[call.Session])
 	c.suspect = call
 	begins := c.rejected == ""
-	if begins && !inARow && c.trusted(call.Operation, now) {
+	if begins && !inARow && (c.own[call.Session] || c.trusted(now)) {
 		c.own[call.Session] = true
 		return false
 	}
@@ -109,6 +112,8 @@ func (c *credentials) reject(call Call, now time.Time) bool {
 	}
 	if c.proves(call.Operation) {
 		c.rejected = call.Operation
+	} else {
+		c.readsToo = true
 	}
 	c.wait(call)
 	return begins
@@ -123,23 +128,31 @@ func (c *credentials) accept(call Call, now time.Time) bool {
 	if c.rejected == "" {
 		return false
 	}
-	if !c.proves(call.Operation) && (!call.admitted || c.line.first(c.proves) != nil) {
-		// Somebody waits whose call would tell more.
-		return false
+	if !c.proves(call.Operation) {
+		c.readsToo = false
+		if c.line.first(c.proves) != nil {
+			// Somebody waits whose call would tell more.
+			return false
+		}
 	}
-	c.rejected, c.turn, c.line = "", "", newLine()
+	c.rejected, c.readsToo, c.turn, c.line = "", false, "", newLine()
 	clear(c.lastRefresh)
 	return true
 }
 
-// trusted reports whether a call that an operation's rejection contradicts was accepted of late. Some providers let everybody read,
-// so that a read says nothing of an expire call.
-func (c *credentials) trusted(operation v1alpha1.Operation, now time.Time) bool {
-	recent := func(of v1alpha1.Operation) bool {
-		at := c.accepted[of]
-		return !at.IsZero() && now.Sub(at) < trust
+// trusted reports whether any call was accepted of late.
+func (c *credentials) trusted(now time.Time) bool {
+	for _, at := range c.accepted {
+		if now.Sub(at) < trust {
+			return true
+		}
 	}
-	return recent(v1alpha1.OperationExpire) || operation == v1alpha1.OperationObserve && recent(v1alpha1.OperationObserve)
+	return false
+}
+
+// blocks reports whether a call to an operation would most likely be rejected.
+func (c *credentials) blocks(operation v1alpha1.Operation) bool {
+	return c.rejected != "" && (c.readsToo || c.proves(operation))
 }
 
 // proves reports whether the success of an operation shows that what was rejected is accepted now.
@@ -147,24 +160,24 @@ func (c *credentials) proves(operation v1alpha1.Operation) bool {
 	return operation == v1alpha1.OperationExpire || operation == c.rejected || c.rejected == ""
 }
 
-// admit reports whether a call is made although the account is rejected. A call that is not admitted lines up for a later turn.
-func (c *credentials) admit(call Call, now time.Time) bool {
-	c.wait(call)
-	if call.Refresh && now.Sub(c.lastRefresh[call.Tenant]) >= refreshInterval {
+// admit lets a call be made although the account is rejected, if it is the session's turn or a person asks for it. A call that is not
+// admitted lines up for a later turn.
+func (c *credentials) admit(call *Call, now time.Time) {
+	c.wait(*call)
+	next, wait := c.next(now)
+	switch {
+	case c.turn == call.Session, c.turn == "" && wait <= 0 && next.Session == call.Session:
+		c.lastProbe, c.turn = now, ""
+		// Its next turn comes after everybody else's.
+		c.line.serve(call.Session)
+		c.wait(*call)
+		call.admitted, call.probe = true, true
+	case call.Refresh && now.Sub(c.lastRefresh[call.Tenant]) >= refreshInterval:
 		// It takes nobody's turn.
+		maps.DeleteFunc(c.lastRefresh, func(_ string, at time.Time) bool { return now.Sub(at) >= refreshInterval })
 		c.lastRefresh[call.Tenant] = now
-		return true
+		call.admitted = true
 	}
-	if c.turn != call.Session {
-		if next, wait := c.next(now); c.turn != "" || wait > 0 || next.Session != call.Session {
-			return false
-		}
-	}
-	c.lastProbe, c.turn = now, ""
-	// Its next turn comes after everybody else's.
-	c.line.serve(call.Session)
-	c.wait(call)
-	return true
 }
 
 // wait puts a session's call in line.

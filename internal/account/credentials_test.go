@@ -44,15 +44,17 @@ func TestWhatRejectsTheAccount(t *testing.T) {
 		calls []string
 		want  bool
 	}{
-		"the first call of all is rejected":                         {[]string{"bad 1"}, true},
-		"one session is, another was just accepted":                 {[]string{"good", "bad 1"}, false},
-		"one session is, time and again":                            {[]string{"good", "bad 1", "bad 1", "bad 1"}, false},
-		"two sessions in a row are":                                 {[]string{"good", "bad 1", "bad 2"}, true},
-		"two sessions are, and one was accepted in between":         {[]string{"good", "bad 1", "good", "bad 2"}, false},
-		"one session is, and nothing was accepted for long":         {[]string{"good", "wait", "bad 1"}, true},
-		"one session is, and another was accepted after a long gap": {[]string{"good", "wait", "good", "bad 1"}, false},
-		"two are that were rejected one by one before":              {[]string{"good", "bad 1", "good", "bad 2", "bad 1", "bad 2"}, false},
-		"one of those is, and a third":                              {[]string{"good", "bad 1", "good", "bad 2", "bad 3"}, true},
+		"the first call of all is rejected":                          {[]string{"bad 1"}, true},
+		"one session is, another was just accepted":                  {[]string{"good", "bad 1"}, false},
+		"one session is, time and again":                             {[]string{"good", "bad 1", "bad 1", "bad 1"}, false},
+		"two sessions in a row are":                                  {[]string{"good", "bad 1", "bad 2"}, true},
+		"two sessions are, and one was accepted in between":          {[]string{"good", "bad 1", "good", "bad 2"}, false},
+		"one session is, and nothing was accepted for long":          {[]string{"good", "wait", "bad 1"}, true},
+		"one session is, and another was accepted after a long gap":  {[]string{"good", "wait", "good", "bad 1"}, false},
+		"two are that were rejected one by one before":               {[]string{"good", "bad 1", "good", "bad 2", "bad 1", "bad 2"}, false},
+		"one that is known for it is, and nothing was accepted long": {[]string{"good", "bad 1", "wait", "bad 1"}, false},
+		"one is, reads are accepted":                                 {[]string{"read", "bad 1"}, false},
+		"one of those is, and a third":                               {[]string{"good", "bad 1", "good", "bad 2", "bad 3"}, true},
 	} {
 		t.Run(reason, func(t *testing.T) {
 			provider := &fake{result: rejectingOnly("bad 1", "bad 2", "bad 3")}
@@ -62,7 +64,11 @@ func TestWhatRejectsTheAccount(t *testing.T) {
 						pass(16 * time.Minute)
 						continue
 					}
-					ask(account, call(name, Expiry))
+					asked := call(name, Expiry)
+					if name == "read" {
+						asked.Operation = v1alpha1.OperationObserve
+					}
+					ask(account, asked)
 				}
 				if got := account.Rejected(); got != tc.want {
 					t.Errorf("rejected: %v, want %v", got, tc.want)
@@ -408,4 +414,69 @@ func TestACallIsRepeatedAtItsOwnEndpointOnly(t *testing.T) {
 			t.Error("the outcome of the endpoint of before counts")
 		}
 	})
+}
+
+// TestReadsGoOnWhereOnlyExpireCallsAreRejected has two sessions whose expire calls are rejected, and others that are only read.
+func TestReadsGoOnWhereOnlyExpireCallsAreRejected(t *testing.T) {
+	provider := &fake{result: rejectingOnly("bad 1", "bad 2")}
+	run(t, config(provider), func(account *Account) {
+		stop := probing(account, map[string]time.Duration{"bad 1": 5 * time.Minute, "bad 2": 5 * time.Minute})
+		pass(time.Minute)
+		read := call("read", Poll)
+		read.Operation = v1alpha1.OperationObserve
+		for range 10 {
+			ask(account, read)
+			pass(10 * time.Minute)
+		}
+		stop()
+		reads := 0
+		for _, id := range provider.made() {
+			if id == "read" {
+				reads++
+			}
+		}
+		if reads != 10 {
+			t.Errorf("%d reads, want all 10: they are not rejected", reads)
+		}
+	})
+}
+
+// TestTurnsAreOfferedOn interrupts sessions that may probe, in each way that there is.
+func TestTurnsAreOfferedOn(t *testing.T) {
+	for reason, disturb := range map[string]func(*Account){
+		"a refresh is withdrawn while another has the turn": func(account *Account) {
+			refresh := call("a", Expiry)
+			refresh.Refresh = true
+			account.Acknowledge("a")
+			account.Submit(refresh)
+			account.Withdraw("a")
+		},
+		"the probe becomes another operation": func(account *Account) {
+			read := call("b", Expiry)
+			read.Operation = v1alpha1.OperationObserve
+			account.Acknowledge("b")
+			account.Submit(call("b", Expiry))
+			account.Submit(read)
+		},
+		"nobody uses the turn": func(*Account) {},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			provider := &fake{result: rejecting}
+			run(t, config(provider), func(account *Account) {
+				var offered atomic.Int32
+				for _, name := range []string{"a", "b", "c"} {
+					asked := call(name, Expiry)
+					asked.Wake = func() { offered.Add(1) }
+					ask(account, asked)
+				}
+				pass(probeInterval + time.Second)
+				before := offered.Load()
+				disturb(account)
+				pass(2 * probeInterval)
+				if offered.Load() == before {
+					t.Error("nobody was offered a turn any more")
+				}
+			})
+		})
+	}
 }

@@ -157,7 +157,7 @@ func (a *Account) take() (call Call, config Config, epoch, access int64, ok bool
 	defer a.mu.Unlock()
 	for {
 		call, ok = a.queue.pop()
-		if ok && a.credentials.rejected != "" && !call.admitted {
+		if ok && a.credentials.blocks(call.Operation) && !call.admitted {
 			a.credentials.wait(call)
 			a.decline(call)
 			a.schedule()
@@ -204,7 +204,7 @@ func (a *Account) ground(call Call) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.flying, call.Session)
-	if call.admitted {
+	if call.probe {
 		a.credentials.retry()
 		a.reschedule()
 	}

@@ -42,16 +42,10 @@ func (q *queue) put(call Call) {
 	q.level(call.Priority).push(added)
 }
 
-// admitted reports whether the session's call to an operation was admitted as a probe.
-func (q *queue) admitted(call Call) bool {
-	there := q.of[call.Session]
-	return there != nil && there.admitted && there.Operation == call.Operation
-}
-
-// probes reports whether a session's call, to whatever operation, was admitted as a probe.
-func (q *queue) probes(session types.UID) bool {
+// admitted reports whether a session's call was admitted although the credentials are known to be rejected, and whether as a probe.
+func (q *queue) admitted(session types.UID) (admitted, probe bool) {
 	there := q.of[session]
-	return there != nil && there.admitted
+	return there != nil && there.admitted, there != nil && there.probe
 }
 
 func (q *queue) remove(session types.UID) {

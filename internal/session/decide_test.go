@@ -284,6 +284,7 @@ func TestDecide(t *testing.T) {
 		{"a dry run of one that is never polled", given(dryRun, neverPolls, told("Observed", active), specEdited), decided{Reason: "WouldExpire", Ready: no, Expired: no, Progress: Reconciling}},
 		{"a dry run of one whose expireAt has come", given(dryRun, with(gen.ExpireAt(now)), told("Scheduled", active), scheduledBefore), decided{Reason: "WouldExpire", Ready: no, Expired: no, Progress: Reconciling, Wait: poll}},
 		{"a dry run of one that was refused before", given(dryRun, told("ExpireRefused", active)), decided{Reason: "WouldExpire", Ready: no, Expired: no, Progress: Reconciling, Wait: poll}},
+		{"a dry run whose read of an active session is pending", given(dryRun, told("UnexpectedResponse", active), specEdited, limited, remembering(Memory{Next: observe, PendingSince: now.Add(-silence)})), decided{Call: observe, Reason: "WouldExpire", Ready: no, Expired: no, Progress: Reconciling}},
 		{"a dry run has said so", given(dryRun, neverPolls, told("WouldExpire", active)), decided{}},
 		{"suspended", given(suspended), decided{Reason: "Suspended", Ready: unknown}},
 		{"suspended, whatever the annotation says", given(suspended, with(gen.ReconcileAt("1"))), decided{Reason: "Suspended", Ready: unknown}},

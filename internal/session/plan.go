@@ -225,6 +225,8 @@ func (d *decision) pendingVerdict() *Verdict {
 	switch {
 	case !d.shouldExpire():
 		return d.verdict(v1alpha1.ReasonProviderUnavailable, "")
+	case d.DryRun && state != v1alpha1.SessionStateUnknown:
+		return d.verdict(d.reasonForState(state), "")
 	case d.memory.Expire == EndingAccepted || d.recentlyActed():
 		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, "")
 	case state == v1alpha1.SessionStateProcessing:

@@ -102,12 +102,10 @@ func (c Credentials) forms() []string {
 	return slices.Compact(forms)
 }
 
-// certain is how long a credential must be for its echo to be taken out of a reply before the reply is read: a short one may be part of
-// an innocent word.
+// certain is how long a credential must be for its echo to be taken out of a whole reply: a short one may be part of an innocent word.
 const certain = 8
 
-// redactReply takes the credentials out of every text of a decoded reply, before an expression can cut or change it so that the echo would
-// not be recognized any more.
+// redactReply is a copy of a decoded reply without the credentials.
 func (c Credentials) redactReply(value any) any {
 	long := Credentials{}
 	for name, secret := range c {
@@ -130,22 +128,30 @@ func (c Credentials) pairs() []string {
 	return pairs
 }
 
+// replaceTexts copies a decoded reply with all of its texts replaced.
 func replaceTexts(value any, replacer *strings.Replacer) any {
 	switch value := value.(type) {
 	case string:
 		return replacer.Replace(value)
 	case map[string]any:
+		copied := make(map[string]any, len(value))
 		for key := range value {
-			value[key] = replaceTexts(value[key], replacer)
+			copied[key] = replaceTexts(value[key], replacer)
 		}
+		return copied
 	case map[string]string:
+		copied := make(map[string]string, len(value))
 		for key := range value {
-			value[key] = replacer.Replace(value[key])
+			copied[key] = replacer.Replace(value[key])
 		}
+		return copied
 	case []any:
+		copied := make([]any, len(value))
 		for i := range value {
-			value[i] = replaceTexts(value[i], replacer)
+			copied[i] = replaceTexts(value[i], replacer)
 		}
+		return copied
+	default:
+		return value
 	}
-	return value
 }

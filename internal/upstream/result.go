@@ -58,14 +58,16 @@ func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, r
 	}
 	body, readable := decode(received.Body)
 	headers := lowerCase(received.Header)
-	seen := facts{"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now}
+	seen := facts{"code": received.Code, "headers": headers, "body": body, "now": now}
+	// What is shown is read from a copy without credentials: an expression may cut or change an echo so that it is not recognized afterwards.
+	shown := facts{"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now}
 	result := Result{
 		Outcome:   d.outcome(operation, received.Code, readable, seen),
-		RequestID: excerpt(credentials.redact(seen.text(d.requestID)), maxRequestIDLength),
+		RequestID: excerpt(credentials.redact(shown.text(d.requestID)), maxRequestIDLength),
 	}
 	// A class's rules speak of its provider's replies; a page that is not even JSON comes from something in between.
 	if readable {
-		d.applyClass(operation, sessionID, seen, &result)
+		d.applyClass(operation, sessionID, seen, shown, &result)
 	}
 	result.Status = excerpt(credentials.redact(result.Status), maxStatusLength)
 	switch result.Outcome {
@@ -79,7 +81,7 @@ func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, r
 		return result
 	}
 	if result.Message == "" {
-		result.Message = seen.text(d.message)
+		result.Message = shown.text(d.message)
 	}
 	result.Message = cleaned(credentials.redact(result.Message))
 	if result.Message == "" {
@@ -89,7 +91,7 @@ func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, r
 }
 
 // applyClass reads a reply as the class says: its rules for outcomes first, then whose session the reply is about, then the state.
-func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen facts, result *Result) {
+func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen, shown facts, result *Result) {
 	word := ""
 	if rule := d.matching(operation, seen); rule != nil {
 		result.Outcome, word = rule.Outcome, rule.Status
@@ -100,7 +102,7 @@ func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, 
 		return
 	}
 	if result.Outcome == v1alpha1.OutcomeAccepted {
-		d.readState(operation, word, seen, result)
+		d.readState(operation, word, seen, shown, result)
 	}
 }
 
@@ -154,7 +156,9 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 func (d *Definition) matching(operation v1alpha1.Operation, seen facts) *outcomeRule {
 	for i := range d.outcomes {
 		rule := &d.outcomes[i]
-		if (rule.Operation == "" || rule.Operation == operation) && seen.holds(rule.when) {
+		// That a session cannot be expired by a call is nothing that a read could be answered with.
+		speaks := rule.Operation == operation || rule.Operation == "" && (rule.Outcome != v1alpha1.OutcomeUnsupported || operation == v1alpha1.OperationExpire)
+		if speaks && seen.holds(rule.when) {
 			return rule
 		}
 	}
@@ -163,9 +167,10 @@ func (d *Definition) matching(operation v1alpha1.Operation, seen facts) *outcome
 
 // readState reads the state from an accepted reply, or from the word that its rule supplies. A reply to expire may prove
 // nothing; one to observe that does not tell the state is of no use.
-func (d *Definition) readState(operation v1alpha1.Operation, word string, seen facts, result *Result) {
+func (d *Definition) readState(operation v1alpha1.Operation, word string, seen, shown facts, result *Result) {
+	wordShown := word
 	if word == "" {
-		word = seen.text(d.status)
+		word, wordShown = seen.text(d.status), shown.text(d.status)
 	}
 	seen["status"] = word
 	state := v1alpha1.SessionState(d.spec.State.Words[word])
@@ -177,11 +182,11 @@ func (d *Definition) readState(operation v1alpha1.Operation, word string, seen f
 	}
 	if state == v1alpha1.SessionStateUnknown {
 		if operation == v1alpha1.OperationObserve {
-			result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(word)
+			result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(wordShown)
 		}
 		return
 	}
-	result.State, result.Status = state, word
+	result.State, result.Status = state, wordShown
 	if state.Closed() {
 		result.StillPayable = d.leftPayable(seen)
 	}
