@@ -36,7 +36,7 @@ type claim struct {
 }
 
 // duplicates finds other objects that want the same session active. A session that was renamed in Git is not to be expired by the
-// deletion of what it was. Only objects of the same namespace count: anybody could make one elsewhere, and so void the expiry of a
+// deletion of the old object. Only objects of the same namespace count: anyone could create one elsewhere and so prevent the expiry of a
 // session of another tenant.
 type duplicates struct {
 	cache, live client.Reader
@@ -100,7 +100,7 @@ func (d *duplicates) exists(ctx context.Context, of *v1alpha1.PaymentSession, de
 	return settled, err
 }
 
-// none reports whether no object, by what the cache and the API server say, stands against the expiry of a session that is being deleted.
+// none reports whether neither the cache nor the API server has another object that prevents the expiry of a session being deleted.
 // The API server is asked once for all deletions of a namespace that can live with an answer of that age. In a namespace that is being
 // deleted nothing comes any more, so that one answer is enough for all of its sessions.
 func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, definition *upstream.Definition, notBefore time.Time) (bool, error) {
@@ -123,7 +123,7 @@ func (d *duplicates) none(ctx context.Context, of *v1alpha1.PaymentSession, defi
 	return !there && err == nil, err
 }
 
-// sealedAt is when a namespace was first seen being deleted, if it is. That it is not may be what a stale cache believes; that it is, never.
+// sealedAt is when a namespace was first seen being deleted, if it is. A stale cache may miss a deletion; it never invents one.
 func (d *duplicates) sealedAt(ctx context.Context, name string) (time.Time, bool) {
 	namespace := &corev1.Namespace{}
 	if err := d.cache.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil || namespace.DeletionTimestamp.IsZero() {

@@ -92,8 +92,8 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 	return true, nil
 }
 
-// unresolved is for a session whose provider does not exist, or was not looked at yet. One that was not wakes its sessions when it was;
-// where that takes long the session says so.
+// unresolved handles a session whose provider is missing or not yet reconciled. Reconciling the provider requeues its sessions;
+// if that takes long, the session's status says so.
 func (r *PaymentSessionReconciler) unresolved(ctx context.Context, scope *sessionScope) (bool, error) {
 	key := scope.memory.provider
 	exists, err := r.exists(ctx, key)

@@ -84,8 +84,8 @@ func (r *ProviderReconciler) equip(ctx context.Context, provider v1alpha1.Generi
 	return changed, nil
 }
 
-// leave closes the account of a provider that names another endpoint by now, or is another object, where that one cannot be used yet: what is at the endpoint of
-// before is none of its business any more. It reports whether sessions should look again.
+// leave closes the account if the provider now names another endpoint or is another object, and cannot be used yet: the previous
+// endpoint no longer concerns it. It reports whether sessions should be requeued.
 func (r *ProviderReconciler) leave(provider v1alpha1.GenericProvider, endpoint string) bool {
 	left := false
 	r.Directory.update(keyOf(provider), func(known *entry) {

@@ -47,7 +47,7 @@ func (s *sharedRead[T]) get(ctx context.Context, notBefore time.Time) (T, error)
 		if !found.began.Before(notBefore) && (mine || found.err == nil) {
 			return found.value, found.err
 		}
-		// It was begun too early, or failed for somebody whose patience may have been shorter.
+		// The read began too early, or failed for a caller whose context may have ended sooner.
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 	// ReasonSuspended surfaces while suspend is true. The user should set it to false to let the operator go on.
 	ReasonSuspended = "Suspended"
 
-	// ReasonExpiring surfaces when the provider has shown that the session is open, it should be expired, and the expire call is still
+	// ReasonExpiring surfaces when the session should be expired, is not known to be closed, and the expire call is still
 	// to come: behind a rate limit, a pause that the provider asked for, an outage, or a queue.
 	ReasonExpiring = "Expiring"
 	// ReasonAwaitingConfirmation surfaces when the provider accepted the expiry and does not show it yet.

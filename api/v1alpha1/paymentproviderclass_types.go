@@ -276,7 +276,7 @@ type PaymentProviderClassSpec struct {
 	// outcomes are looked at in their order, first match wins, before the
 	// engine's own reading of the HTTP status: 2xx Accepted, 401
 	// CredentialsRejected, 403 NotAllowed, 404 NotFound (where unknownSession
-	// says so), 408 and 5xx Unavailable, 429 Throttled, every other 4xx Refused,
+	// matches), 408 and 5xx Unavailable, 429 Throttled, other 4xx to expire Refused,
 	// anything else UnexpectedResponse.
 	//
 	// +listType=atomic

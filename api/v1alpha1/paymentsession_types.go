@@ -144,7 +144,7 @@ type PaymentSessionSpec struct {
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// ttlAfterClosed deletes this object that long after the session was closed,
-	// a duration such as 24h. Left out, the object stays.
+	// a duration such as 24h. If unset, or with reason PaymentCompleted, it stays.
 	//
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32

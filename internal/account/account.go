@@ -39,7 +39,7 @@ type Limits struct {
 	Concurrency int
 }
 
-// Priority of a call in the queue: a higher one goes first.
+// Priority of a call in the queue. Expiries and deletions go before polls; within one tenant, deletions go before expiries.
 type Priority int
 
 // The priorities.
@@ -60,7 +60,7 @@ type Call struct {
 	Operation v1alpha1.Operation
 	SessionID string
 	Priority  Priority
-	// Tenant shares the account with the other tenants: within one priority they take turns.
+	// Tenant shares the account with other tenants. Tenants take turns: one rotation for deletions and expiries, one for polls.
 	Tenant string
 	// Refresh marks a call that a person asks for. Where the account is rejected it is made out of turn, rarely.
 	Refresh bool

@@ -60,7 +60,7 @@ func TestDecideDeletion(t *testing.T) {
 		{"a paid session goes", given(deleting, told("PaymentCompleted", completed)), released},
 		{"an id that the class refuses: nothing can be done, said loudly", given(deleting, invalidID), ended{Release: true, Loud: true}},
 		{"the same, known from before, with the provider gone", given(deleting, told("InvalidSessionID", ""), missing), ended{Release: true, Loud: true}},
-		{"the class refused the id before, and was mended: expire it", given(deleting, told("InvalidSessionID", "")), ended{Call: expire, Confirm: true, Wait: silence}},
+		{"the class refused the id before, and was corrected: expire it", given(deleting, told("InvalidSessionID", "")), ended{Call: expire, Confirm: true, Wait: silence}},
 		{"the class refuses the id of a session that the provider has shown: hold, the class is wrong", given(deleting, told("Observed", active), invalidID), ended{Reason: "InvalidSessionID", Wait: maxHold}},
 		{"it cannot be expired by a call, said loudly", given(deleting, told("ExpireUnsupported", "")), ended{Release: true, Loud: true}},
 		{"it turns out that it cannot be expired by a call", given(deleting, cameOutcome(expire, v1alpha1.OutcomeUnsupported)), ended{Release: true, Loud: true}},

@@ -34,7 +34,7 @@ type Input struct {
 
 	// Endpoint tells the account's endpoints apart; empty where there is no account.
 	Endpoint string
-	// AccountEpoch is another number each time when the account may do better than before: new credentials, another
+	// AccountEpoch changes whenever the account may do better than before: new credentials, another
 	// endpoint, a recovery.
 	AccountEpoch int64
 	// AccountFound is true once the account has found a session with its present endpoint and credentials.

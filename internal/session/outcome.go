@@ -72,7 +72,7 @@ func (d *decision) handleExpire() Action {
 	}
 }
 
-// handleStillActive acts on a read that shows a session active which should be expired.
+// handleStillActive handles a read that shows a session still active although it should be expired.
 func (d *decision) handleStillActive() Action {
 	if d.memory.Expire == EndingAccepted {
 		d.memory.Expire = EndingNone

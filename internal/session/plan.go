@@ -58,10 +58,10 @@ func (d *decision) dryRunReason() string {
 	return reason
 }
 
-// settled reports whether the status shows, of a session that should be expired, what no call can change.
+// settled reports whether a session should be expired and its status shows a reason that no call can change.
 func (d *decision) settled() bool { return d.shouldExpire() && d.row().final && !d.closed() }
 
-// stay leaves a status as it is that no call can change, and restates it where the spec has changed or a look was made.
+// stay keeps a status that no call can change, and restates it if the spec has changed or a refresh was made.
 func (d *decision) stay() Action {
 	action := Action{}
 	if !d.current() || d.Outcome != nil {
