@@ -82,7 +82,7 @@ func (d *decision) handleStillActive() Action {
 	case d.settled():
 		return d.stay()
 	case d.recentlyActed():
-		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, "")
+		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.inVain())
 	case d.memory.Expire == EndingRefused:
 		refusal := d.memory.Refusal
 		d.memory.Expire, d.memory.Refusal = EndingNone, ""
@@ -95,6 +95,14 @@ func (d *decision) handleStillActive() Action {
 		d.memory.Expire = EndingNone
 		return d.call(v1alpha1.OperationExpire)
 	}
+}
+
+// inVain says what a person can do about an expiry that is accepted again and again and changes nothing.
+func (d *decision) inVain() string {
+	if d.progress(v1alpha1.ReasonAwaitingConfirmation) != Stalled {
+		return ""
+	}
+	return " It has accepted several calls that changed nothing: look at the session in the provider's dashboard."
 }
 
 // recentlyActed reports whether an expire call may have had an effect that a read does not show yet.

@@ -228,7 +228,7 @@ func (d *decision) pendingVerdict() *Verdict {
 	case d.DryRun && state != v1alpha1.SessionStateUnknown:
 		return d.verdict(d.reasonForState(state), "")
 	case d.memory.Expire == EndingAccepted || d.recentlyActed():
-		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, "")
+		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, d.inVain())
 	case state == v1alpha1.SessionStateProcessing:
 		return d.verdict(v1alpha1.ReasonPaymentInProgress, "")
 	case d.Hold == HoldOutage && (state == v1alpha1.SessionStateUnknown || d.deleting()):

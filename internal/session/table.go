@@ -96,7 +96,7 @@ var table = map[string]row{
 	},
 	v1alpha1.ReasonAwaitingConfirmation: {
 		ready: no, expired: no, progress: Reconciling, next: backingOffToPoll, alarming: true, acting: true, readFirst: true,
-		message: "The provider was asked to expire the session and does not show it yet; reading it again.",
+		message: "The provider was asked to expire the session and does not show it yet; reading it again.%s",
 	},
 	v1alpha1.ReasonPaymentInProgress: {
 		ready: no, expired: no, progress: Reconciling, next: backingOff, readFirst: true,

@@ -35,7 +35,7 @@ func (d *decision) byRow(reason string, progress Progress) time.Duration {
 	case backingOff:
 		return d.backoff(maxBackoff)
 	case backingOffToPoll:
-		return d.backoff(d.pollLimit())
+		return d.untilShown(progress)
 	case backingOffPatiently:
 		return d.backoff(patientBackoff)
 	case probing:
@@ -46,6 +46,16 @@ func (d *decision) byRow(reason string, progress Progress) time.Duration {
 		}
 	}
 	return 0
+}
+
+// untilShown is the time until the next try of what was accepted or refused. While an accepted call may still become visible, it is not
+// longer than that: the call is repeated then.
+func (d *decision) untilShown(progress Progress) time.Duration {
+	wait := d.backoff(d.pollLimit())
+	if progress == Stalled || !d.recentlyActed() {
+		return wait
+	}
+	return min(wait, max(d.memory.ActedAt.Add(Patience).Sub(d.Now), minBackoff))
 }
 
 // untilFound is the time until a session that the provider does not know is looked for again.
