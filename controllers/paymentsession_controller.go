@@ -32,7 +32,7 @@ const (
 	// drainTimeout bounds what is written after the last call in flight has ended, on shutdown.
 	drainTimeout = 10 * time.Second
 	// rereadDelay is how soon a provider reads its Secret again for a deletion; those of one moment share one reading.
-	rereadDelay = 200 * time.Millisecond
+	rereadDelay = time.Second
 	// lookUpPatience is how long a session waits silently for a provider that is there and was not looked at yet.
 	lookUpPatience = 10 * time.Second
 	// confirmDelay is until a session whose expiry was not confirmed is looked at again.

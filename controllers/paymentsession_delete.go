@@ -140,7 +140,8 @@ func (r *PaymentSessionReconciler) confirmed(ctx context.Context, asked confirma
 		return false, nil
 	}
 	recent := time.Now().Add(-freshness)
-	if asked.since.After(recent) {
+	if _, sealed := r.duplicates.sealedAt(ctx, live.Namespace); !sealed && asked.since.After(recent) {
+		// An uninstall may have brought this deletion a moment ago. In a namespace that is being deleted the expiry is wanted anyway.
 		recent = asked.since
 	}
 	if uninstalling, err := r.uninstalling.get(ctx, recent); uninstalling || err != nil {

@@ -29,6 +29,10 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
+// deletedSecretDelay is how soon a Secret that is being deleted is looked at; while a namespace is torn down its provider reads it again
+// and again.
+const deletedSecretDelay = 5 * time.Second
+
 // unready is why a provider has no account. Sessions see it as one of their own reasons.
 type unready struct {
 	reason        string
@@ -227,7 +231,7 @@ func (r *ProviderReconciler) access(ctx context.Context, provider v1alpha1.Gener
 	}
 	if !secret.DeletionTimestamp.IsZero() {
 		// It goes once no session needs it.
-		r.InUse.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(provider)}, 0, urgent)
+		r.InUse.Wake(ctrl.Request{NamespacedName: client.ObjectKeyFromObject(provider)}, deletedSecretDelay, urgent)
 	}
 	parts := fmt.Appendln([]byte(made.endpoint), spec.MaxConcurrentRequests, duration(spec.Timeout, 0))
 	for _, name := range slices.Sorted(maps.Keys(credentials)) {
