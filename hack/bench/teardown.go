@@ -93,6 +93,9 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	if err := l.fill(ctx, namespace, "omise", torn.count, gen.Active, isBare); err != nil {
 		return err
 	}
+	if err := l.markObserved(ctx, namespace); err != nil {
+		return err
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- l.bareTeardown(ctx, namespace, torn.count) }()
 	begin = time.Now()
@@ -101,6 +104,21 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	}
 	torn.bare.add(time.Since(begin).Seconds())
 	return nil
+}
+
+// markObserved gives the sessions of a namespace the status that the manager would have written. Every request about an object costs more,
+// the more it holds: without it the bare loop would have less to do.
+func (l *lab) markObserved(ctx context.Context, namespace string) error {
+	list := &v1alpha1.PaymentSessionList{}
+	if err := l.api.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return err
+	}
+	now := metav1.NewTime(time.Now()).Rfc3339Copy()
+	return parallel(len(list.Items), func(i int) error {
+		before := list.Items[i].DeepCopy()
+		list.Items[i].Status = gen.ActiveStatus(now)
+		return l.api.Status().Patch(ctx, &list.Items[i], client.MergeFrom(before))
+	})
 }
 
 // observed is a session whose state the provider has told.

@@ -202,10 +202,21 @@ func ExpiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
 		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
 	}
 	// To the letter what the manager says: it would write again what differs.
-	for kind, message := range map[string]string{v1alpha1.ConditionReady: "The provider shows the session as expired.", v1alpha1.ConditionExpired: ""} {
-		status.Conditions = append(status.Conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonExpired, ObservedGeneration: 1, LastTransitionTime: now, Message: message,
-		})
-	}
+	status.Conditions = readyAndExpired(v1alpha1.ReasonExpired, "The provider shows the session as expired.", metav1.ConditionTrue, now)
 	return status
+}
+
+// ActiveStatus is what the manager writes of an Omise session that should be active and is.
+func ActiveStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
+	return v1alpha1.PaymentSessionStatus{
+		ObservedGeneration: 1, State: v1alpha1.SessionStateActive, Upstream: &v1alpha1.UpstreamStatus{Status: "pending"},
+		Conditions: readyAndExpired(v1alpha1.ReasonObserved, "The provider shows the session as active.", metav1.ConditionFalse, now),
+	}
+}
+
+func readyAndExpired(reason, message string, expired metav1.ConditionStatus, now metav1.Time) []metav1.Condition {
+	return []metav1.Condition{
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: reason, ObservedGeneration: 1, LastTransitionTime: now, Message: message},
+		{Type: v1alpha1.ConditionExpired, Status: expired, Reason: reason, ObservedGeneration: 1, LastTransitionTime: now},
+	}
 }
