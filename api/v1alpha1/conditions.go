@@ -3,72 +3,75 @@
 
 package v1alpha1
 
-// Condition types. All four kinds follow kstatus: Ready always, Reconciling and Stalled only while they are True and never
-// together.
+// Condition types. All four kinds follow kstatus: Ready is always present; Reconciling and Stalled are present
+// only while they are True, and never together. See
+// https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.
 const (
-	// ConditionReady is True when the object is as its spec wants it.
+	// ConditionReady is True when the object is in the state that its spec asks for.
 	ConditionReady = "Ready"
-	// ConditionReconciling is True while the operator is at work on the object or will try again by itself.
+	// ConditionReconciling is True while the operator works on the object or will retry automatically.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled is True when the operator cannot get any further unless a person acts.
+	// ConditionStalled is True when the operator cannot make progress until a person acts.
 	ConditionStalled = "Stalled"
-	// ConditionExpired is True when the provider has shown that the session is expired, False when it has shown that it
-	// is not, Unknown otherwise.
+	// ConditionExpired is True when the provider has shown that the session is expired, False when it has shown that
+	// the session is not expired, and Unknown otherwise.
 	ConditionExpired = "Expired"
 )
 
-// Reasons of a PaymentSession's conditions. The first block surfaces with Ready=True.
+// Reasons of a PaymentSession's conditions. Those of the first block surface with Ready=True.
 const (
 	// ReasonExpired surfaces when the provider has shown that the session is expired.
 	ReasonExpired = "Expired"
-	// ReasonClosed surfaces when the session failed or was cancelled, so that it cannot be paid any more.
+	// ReasonClosed surfaces when the session failed or was cancelled and can no longer be paid.
 	ReasonClosed = "Closed"
-	// ReasonObserved surfaces when desiredState is active and the provider has told the state.
+	// ReasonObserved surfaces when the session should be active and the provider has reported its state.
 	ReasonObserved = "Observed"
-	// ReasonScheduled surfaces while expireAt lies ahead.
+	// ReasonScheduled surfaces while expireAt is in the future.
 	ReasonScheduled = "Scheduled"
 
-	// ReasonSuspended surfaces while suspend is true. The user should set it to false to let the operator go on.
+	// ReasonSuspended surfaces while suspend is true. The user should set it to false to resume.
 	ReasonSuspended = "Suspended"
 
-	// ReasonExpiring surfaces when the session should be expired, is not known to be closed, and the expire call is still
-	// to come: behind a rate limit, a pause that the provider asked for, an outage, or a queue.
+	// ReasonExpiring surfaces when the session should be expired, is not known to be closed, and the expire call is
+	// pending: because of a rate limit, a pause that the provider asked for, an outage, or the queue.
 	ReasonExpiring = "Expiring"
-	// ReasonAwaitingConfirmation surfaces when the provider accepted the expiry and does not show it yet.
+	// ReasonAwaitingConfirmation surfaces when the provider accepted the expiry but does not show it yet.
 	ReasonAwaitingConfirmation = "AwaitingConfirmation"
-	// ReasonPaymentInProgress surfaces when a payment is in flight: the provider decides how it ends.
+	// ReasonPaymentInProgress surfaces when a payment is in flight. The provider decides how it ends.
 	ReasonPaymentInProgress = "PaymentInProgress"
-	// ReasonPaymentCompleted surfaces when the session should be expired and was paid or used before. The user should
+	// ReasonPaymentCompleted surfaces when the session was paid or used before it could be expired. The user should
 	// decide what to do with the payment.
 	ReasonPaymentCompleted = "PaymentCompleted"
-	// ReasonExpireRefused surfaces when the provider refuses to expire a session that it still calls active.
+	// ReasonExpireRefused surfaces when the provider refuses to expire a session that it still reports as active.
 	ReasonExpireRefused = "ExpireRefused"
-	// ReasonExpireUnsupported surfaces when the provider will never expire this session by a call, because of its payment
-	// method. The user should let it run out.
+	// ReasonExpireUnsupported surfaces when no call can expire the session, because of its payment method. The user
+	// should let it run out.
 	ReasonExpireUnsupported = "ExpireUnsupported"
-	// ReasonSessionNotFound surfaces when the provider does not know the session. The user should check the session id,
-	// the account and the environment.
+	// ReasonSessionNotFound surfaces when the provider does not know the session. The user should check the session
+	// id, the account and the environment.
 	ReasonSessionNotFound = "SessionNotFound"
-	// ReasonInvalidSessionID surfaces when the class's pattern refuses the session id. The user should create another
-	// PaymentSession with the right one.
+	// ReasonInvalidSessionID surfaces when the session id does not match the class's pattern. The user should create
+	// another PaymentSession with a valid id.
 	ReasonInvalidSessionID = "InvalidSessionID"
-	// ReasonCredentialsRejected surfaces when the provider does not accept the account's credentials. The user should
-	// correct the Secret.
+	// ReasonCredentialsRejected surfaces when the provider rejects the account's credentials. The user should fix the
+	// Secret.
 	ReasonCredentialsRejected = "CredentialsRejected"
-	// ReasonNotAllowed surfaces when the account may not do this. The user should check the key's rights and whose
-	// session it is.
+	// ReasonNotAllowed surfaces when the provider accepts the credentials but not for this call. The user should check
+	// the permissions of the key and which account owns the session.
 	ReasonNotAllowed = "NotAllowed"
-	// ReasonThrottled surfaces when the provider asks for fewer calls.
+	// ReasonThrottled surfaces when the provider reports too many calls.
 	ReasonThrottled = "Throttled"
-	// ReasonProviderUnavailable surfaces when the provider does not answer, or answers that it cannot.
+	// ReasonProviderUnavailable surfaces when the provider cannot be reached, does not answer, or answers with a
+	// server error.
 	ReasonProviderUnavailable = "ProviderUnavailable"
-	// ReasonUnexpectedResponse surfaces when neither HTTP nor the class makes sense of the reply.
+	// ReasonUnexpectedResponse surfaces when neither the engine nor the class can interpret the reply.
 	ReasonUnexpectedResponse = "UnexpectedResponse"
 	// ReasonProviderNotFound surfaces when the provider object does not exist.
 	ReasonProviderNotFound = "ProviderNotFound"
 	// ReasonProviderNotReady surfaces when the provider object, or its class, is not ready.
 	ReasonProviderNotReady = "ProviderNotReady"
-	// ReasonCredentialsMissing surfaces when the Secret, or a key of it, does not exist.
+	// ReasonCredentialsMissing surfaces when the Secret or one of its keys does not exist, or the operator may not
+	// read it.
 	ReasonCredentialsMissing = "CredentialsMissing"
 	// ReasonNamespaceNotAllowed surfaces when a ClusterPaymentProvider does not allow the session's namespace.
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
@@ -76,31 +79,34 @@ const (
 	ReasonWouldExpire = "WouldExpire"
 )
 
-// Reasons of a provider's Ready condition, beside ReasonCredentialsMissing and ReasonCredentialsRejected.
+// Reasons of a provider's Ready condition, in addition to ReasonCredentialsMissing, ReasonCredentialsRejected and
+// ReasonProviderUnavailable.
 const (
-	// ReasonAccountReady surfaces when calls can be made with the provider.
+	// ReasonAccountReady surfaces when calls can be made with the account.
 	ReasonAccountReady = "AccountReady"
 	// ReasonClassNotFound surfaces when the class does not exist.
 	ReasonClassNotFound = "ClassNotFound"
-	// ReasonClassNotReady surfaces when the class does not compile.
+	// ReasonClassNotReady surfaces when the class is not valid.
 	ReasonClassNotReady = "ClassNotReady"
-	// ReasonInvalidEnvironment surfaces when the class has no such environment, or no default one and the provider names
-	// none.
+	// ReasonInvalidEnvironment surfaces when the class does not have the environment that the provider names, or when
+	// the provider names neither an environment nor an endpoint and the class has no default environment.
 	ReasonInvalidEnvironment = "InvalidEnvironment"
-	// ReasonEndpointNotAllowed surfaces when the endpoint is plain http and the operator runs without
+	// ReasonEndpointNotAllowed surfaces when the endpoint uses plain http and the operator runs without
 	// --allow-private-endpoints.
 	ReasonEndpointNotAllowed = "EndpointNotAllowed"
-	// ReasonCredentialsUnprotected surfaces when the operator cannot put its finalizer on the Secret, which could then be gone
-	// before the sessions that need it. The user should let the operator's ServiceAccount get and patch the Secret.
+	// ReasonCredentialsUnprotected surfaces when the operator cannot add its finalizer to the Secret. The Secret could
+	// then be gone before the sessions that need it. The user should allow the operator's ServiceAccount to get and
+	// patch it.
 	ReasonCredentialsUnprotected = "CredentialsUnprotected"
-	// ReasonInvalidCredentials surfaces when a credential holds characters that cannot be sent.
+	// ReasonInvalidCredentials surfaces when a credential contains characters that cannot be sent in a request.
 	ReasonInvalidCredentials = "InvalidCredentials"
 )
 
 // Reasons of a PaymentProviderClass's Ready condition.
 const (
-	// ReasonCompiled surfaces when every expression of the class compiles.
+	// ReasonCompiled surfaces when the class is valid.
 	ReasonCompiled = "Compiled"
-	// ReasonInvalidDefinition surfaces when an expression, the pattern or a reference of the class is wrong.
+	// ReasonInvalidDefinition surfaces when a field of the class is not valid, such as an expression, the pattern, a
+	// header or a reference to a credential. The user should fix the field that the message names.
 	ReasonInvalidDefinition = "InvalidDefinition"
 )

@@ -1,10 +1,11 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package v1alpha1 holds the kinds of payments.payops.dev/v1alpha1: PaymentSession, PaymentProvider,
+// Package v1alpha1 contains the kinds of payments.payops.dev/v1alpha1: PaymentSession, PaymentProvider,
 // ClusterPaymentProvider and PaymentProviderClass.
 //
-// Field comments are the users' documentation: kubectl explain shows them, and docs/api is made from them.
+// Field comments are user documentation: kubectl explain shows them, and docs/api.md is generated from them. They are
+// wrapped at the width of kubectl explain, which keeps line breaks.
 //
 // +kubebuilder:object:generate=true
 // +groupName=payments.payops.dev

@@ -5,19 +5,18 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 )
 
 const (
-	// KindPaymentProvider is the kind of a provider in a namespace.
+	// KindPaymentProvider is the kind of a provider that serves its own
+	// namespace.
 	KindPaymentProvider = "PaymentProvider"
-	// KindClusterPaymentProvider is the kind of a provider for several
+	// KindClusterPaymentProvider is the kind of a provider that serves several
 	// namespaces.
 	KindClusterPaymentProvider = "ClusterPaymentProvider"
 )
 
-// InUseFinalizer holds a provider and its Secret while sessions still need
-// them.
+// InUseFinalizer keeps a provider and its Secret while sessions need them.
 const InUseFinalizer = "payments.payops.dev/in-use"
 
 // SecretReference names a Secret.
@@ -31,10 +30,12 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
-// RateLimit bounds the calls to an account. The defaults, 10 a second with
-// bursts of 20, are below what the providers are known to bear.
+// RateLimit limits the rate of calls to an account. The defaults, 10 calls a
+// second with bursts of 20, are below the known limits of the shipped
+// providers.
 type RateLimit struct {
-	// requests is how many calls may be made in the time that per says.
+	// requests is the number of calls allowed in each period of the length per,
+	// from 1 to 10000. Defaults to 10.
 	//
 	// +kubebuilder:default=10
 	// +kubebuilder:validation:Minimum=1
@@ -42,7 +43,8 @@ type RateLimit struct {
 	// +optional
 	Requests int32 `json:"requests,omitempty"`
 
-	// per is the time that requests counts for, from 1s to 1h.
+	// per is the length of the period for requests, a duration from 1s to 1h.
+	// Defaults to 1s.
 	//
 	// +kubebuilder:default="1s"
 	// +kubebuilder:validation:Type=string
@@ -52,7 +54,8 @@ type RateLimit struct {
 	// +optional
 	Per *metav1.Duration `json:"per,omitempty"`
 
-	// burst is how many calls may be made at once after a pause.
+	// burst is the maximum number of calls that may be made at once after a
+	// pause, from 1 to 10000. Defaults to 20.
 	//
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
@@ -61,11 +64,11 @@ type RateLimit struct {
 	Burst int32 `json:"burst,omitempty"`
 }
 
-// PaymentProviderSpec is an account at a payment provider and how gently to
-// use it.
+// PaymentProviderSpec describes an account at a payment provider and the
+// limits for using it.
 type PaymentProviderSpec struct {
-	// className names the PaymentProviderClass that says how to talk to the
-	// provider: circle, helio, omise and txn are shipped.
+	// className is the name of the PaymentProviderClass that describes the
+	// provider's API. The classes circle, helio, omise and txn are shipped.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -73,18 +76,18 @@ type PaymentProviderSpec struct {
 	// +required
 	ClassName string `json:"className"`
 
-	// environment is one of the class's environments, such as production or
-	// sandbox. Left out, the class's default.
+	// environment is the name of one of the class's environments, such as
+	// production or sandbox. Defaults to the class's default environment.
 	//
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	// +optional
 	Environment string `json:"environment,omitempty"`
 
-	// endpoint replaces the environment's base URL: https, a host, an optional
-	// port and path, nothing more. Plain http, and hosts that resolve to
-	// loopback or private addresses, need the operator's flag
-	// --allow-private-endpoints.
+	// endpoint replaces the base URL of the environment. It is an https URL with
+	// a host and optionally a port and a path. Plain http, and hosts that
+	// resolve to loopback or private addresses, require that the operator runs
+	// with --allow-private-endpoints.
 	//
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$`
@@ -92,23 +95,25 @@ type PaymentProviderSpec struct {
 	// +optional
 	Endpoint string `json:"endpoint,omitempty"`
 
-	// credentialsSecretRef names the Secret with the account's credentials; the
-	// class says which keys it must hold. It lies in the provider's namespace,
-	// or for a ClusterPaymentProvider in the operator's. White space around a
-	// value is trimmed. Change a credential in place: the operator notices
-	// within a minute.
+	// credentialsSecretRef names the Secret with the account's credentials. The
+	// class lists the keys that it must have. The Secret is in the namespace of
+	// the PaymentProvider, or in the operator's namespace for a
+	// ClusterPaymentProvider. White space around a value is removed. To rotate a
+	// credential, change the Secret in place: the operator reads it again within
+	// a minute.
 	//
 	// +required
 	CredentialsSecretRef SecretReference `json:"credentialsSecretRef"`
 
-	// rateLimit bounds the calls to the account, by default to 10 a second with
-	// bursts of 20.
+	// rateLimit limits the rate of calls to the account. Defaults to 10 calls a
+	// second with bursts of 20.
 	//
 	// +kubebuilder:default={}
 	// +optional
 	RateLimit RateLimit `json:"rateLimit,omitzero"`
 
-	// maxConcurrentRequests is how many calls may be in flight at once.
+	// maxConcurrentRequests is the maximum number of calls in flight, from 1 to
+	// 1024. Defaults to 16.
 	//
 	// +kubebuilder:default=16
 	// +kubebuilder:validation:Minimum=1
@@ -116,7 +121,8 @@ type PaymentProviderSpec struct {
 	// +optional
 	MaxConcurrentRequests int32 `json:"maxConcurrentRequests,omitempty"`
 
-	// timeout of a whole call, from 100ms to 60s.
+	// timeout is the maximum duration of a call, from 100ms to 60s. It includes
+	// connecting and reading the reply. Defaults to 10s.
 	//
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:Type=string
@@ -126,29 +132,32 @@ type PaymentProviderSpec struct {
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// pollInterval is how often an active session is read again; 0s never. The
-	// providers ask not to be polled needlessly.
+	// pollInterval is the time between two reads of a session that should be
+	// active and is not closed; 0s disables these reads. It is also the longest
+	// pause between retries of an expiry that the provider refused, or accepted
+	// without effect (5m with 0s). Providers ask not to be polled more often
+	// than needed. Defaults to 10m.
 	//
 	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="pollInterval must be a duration from 0s up, such as 10m; 0s never reads again"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="pollInterval must be a duration of 0s or more, such as 10m; 0s disables polling"
 	// +optional
 	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
 }
 
-// PaymentProviderStatus is what is known of an account.
+// PaymentProviderStatus is the observed state of an account.
 type PaymentProviderStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks
-	// of; -1 until the first one does.
+	// observedGeneration is the metadata.generation that this status was
+	// computed from; -1 until the first reconciliation.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// heldSecrets are the Secrets that bear the finalizer
-	// payments.payops.dev/in-use because of this provider: the one that the spec
-	// names, and for a moment the one that it named before.
+	// heldSecrets are the names of the Secrets that have the finalizer
+	// payments.payops.dev/in-use because of this provider: the Secret that the
+	// spec names and, for a moment after a change, the previous one.
 	//
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
@@ -156,17 +165,19 @@ type PaymentProviderStatus struct {
 	// +optional
 	HeldSecrets []string `json:"heldSecrets,omitempty"`
 
-	// outageSince is when the provider ceased to answer: of ten or more calls in
-	// half a minute, four of five were in vain. The operator then holds the
-	// account's calls back but for one that tries, after 5s, 10s, 20s and so on
-	// up to each 30s. Absent while the provider answers, and once nobody has
-	// asked for a call in ten minutes.
+	// outageSince is the time since which the provider has not answered: at
+	// least 80 percent of the calls of the last 30 seconds failed, of 10 or
+	// more. The operator then holds the account's calls back, except for one
+	// that tries again after 5s, 10s, 20s and then every 30s. Absent while the
+	// provider answers, and after 10 minutes in which no call was due.
 	//
 	// +optional
 	OutageSince *metav1.Time `json:"outageSince,omitempty"`
 
-	// conditions of the provider. Ready is True when calls can be made with it.
-	// Reconciling and Stalled are there only while they are True.
+	// conditions of the provider. Ready is True when calls can be made with the
+	// account. Reconciling is present while the operator works or retries, and
+	// Stalled while a person must act; both only with status True, and never
+	// together.
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -175,8 +186,8 @@ type PaymentProviderStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PaymentProvider is an account at a payment provider, for the sessions of
-// its own namespace.
+// PaymentProvider represents an account at a payment provider, for the
+// sessions of its own namespace.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -192,18 +203,17 @@ type PaymentProviderStatus struct {
 type PaymentProvider struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object's metadata.
+	// metadata is standard object metadata.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is the account and how gently to use it.
+	// spec describes the account and the limits for using it.
 	//
 	// +required
 	Spec PaymentProviderSpec `json:"spec"`
 
-	// status is what is known of the account. It is written by the operator
-	// alone.
+	// status is the observed state of the account. Only the operator writes it.
 	//
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
@@ -218,169 +228,3 @@ type PaymentProviderList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []PaymentProvider `json:"items"`
 }
-
-// LabelValue is a label's value.
-//
-// +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
-type LabelValue string
-
-// NamespaceSelectorRequirement is one requirement on a namespace's label.
-//
-// +kubebuilder:validation:XValidation:rule="self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",message="values must be given with the operators In and NotIn, and left out with Exists and DoesNotExist"
-type NamespaceSelectorRequirement struct {
-	// key is the label's key.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=317
-	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
-	// +required
-	Key string `json:"key"`
-
-	// operator is In, NotIn, Exists or DoesNotExist.
-	//
-	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
-	// +required
-	Operator metav1.LabelSelectorOperator `json:"operator"`
-
-	// values to compare with, for In and NotIn.
-	//
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=64
-	// +optional
-	Values []LabelValue `json:"values,omitempty"`
-}
-
-// NamespaceSelector selects namespaces by their labels, as a
-// metav1.LabelSelector does; what it cannot mean, the API server refuses. An
-// empty one selects every namespace.
-type NamespaceSelector struct {
-	// matchLabels must all be on the namespace. Every namespace bears
-	// kubernetes.io/metadata.name with its own name.
-	//
-	// +kubebuilder:validation:MaxProperties=64
-	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="every key of matchLabels must be a label key, such as team or example.com/team"
-	// +optional
-	MatchLabels map[string]LabelValue `json:"matchLabels,omitempty"`
-
-	// matchExpressions must all hold.
-	//
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=64
-	// +optional
-	MatchExpressions []NamespaceSelectorRequirement `json:"matchExpressions,omitempty"`
-}
-
-// LabelSelector gives the same selection as the API machinery's type.
-func (s *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
-	selector := &metav1.LabelSelector{MatchLabels: make(map[string]string, len(s.MatchLabels))}
-	for key, value := range s.MatchLabels {
-		selector.MatchLabels[key] = string(value)
-	}
-	for _, expression := range s.MatchExpressions {
-		requirement := metav1.LabelSelectorRequirement{Key: expression.Key, Operator: expression.Operator}
-		for _, value := range expression.Values {
-			requirement.Values = append(requirement.Values, string(value))
-		}
-		selector.MatchExpressions = append(selector.MatchExpressions, requirement)
-	}
-	return selector
-}
-
-// ClusterPaymentProviderSpec is an account and who may use it.
-type ClusterPaymentProviderSpec struct {
-	PaymentProviderSpec `json:",inline"`
-
-	// allowedNamespaces selects the namespaces whose sessions may use this
-	// provider. Left out, none may; {} allows all.
-	//
-	// +optional
-	AllowedNamespaces *NamespaceSelector `json:"allowedNamespaces,omitempty"`
-}
-
-// ClusterPaymentProvider is an account at a payment provider for the
-// sessions of every namespace that it allows. Its credentials stay in the
-// operator's namespace.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:subresource:status
-// +kubebuilder:resource:scope=Cluster,shortName=cpayprov,categories=payops
-// +kubebuilder:selectablefield:JSONPath=`.spec.className`
-// +kubebuilder:selectablefield:JSONPath=`.spec.credentialsSecretRef.name`
-// +kubebuilder:printcolumn:name="Class",type=string,JSONPath=`.spec.className`
-// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
-// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
-// +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.spec.credentialsSecretRef.name`
-// +kubebuilder:printcolumn:name="Environment",type=string,priority=1,JSONPath=`.spec.environment`
-// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-type ClusterPaymentProvider struct {
-	metav1.TypeMeta `json:",inline"`
-
-	// metadata is the standard object's metadata.
-	//
-	// +optional
-	metav1.ObjectMeta `json:"metadata,omitzero"`
-
-	// spec is the account and who may use it.
-	//
-	// +required
-	Spec ClusterPaymentProviderSpec `json:"spec"`
-
-	// status is what is known of the account. It is written by the operator
-	// alone.
-	//
-	// +kubebuilder:default={observedGeneration:-1}
-	// +optional
-	Status PaymentProviderStatus `json:"status,omitzero"`
-}
-
-// ClusterPaymentProviderList is a list of ClusterPaymentProviders.
-//
-// +kubebuilder:object:root=true
-type ClusterPaymentProviderList struct {
-	metav1.TypeMeta `json:",inline"`
-	metav1.ListMeta `json:"metadata,omitempty"`
-	Items           []ClusterPaymentProvider `json:"items"`
-}
-
-// GenericProvider is what the two kinds of provider share, for code that
-// serves both.
-//
-// +kubebuilder:object:generate=false
-type GenericProvider interface {
-	metav1.Object
-	runtime.Object
-
-	// ProviderSpec is the part of the spec that both kinds have.
-	ProviderSpec() *PaymentProviderSpec
-	// ProviderStatus is the status, to be read and written.
-	ProviderStatus() *PaymentProviderStatus
-	// ProviderKind is the kind, also where the object's own TypeMeta is empty,
-	// as it is on objects read from a cache.
-	ProviderKind() string
-}
-
-var (
-	_ GenericProvider = &PaymentProvider{}
-	_ GenericProvider = &ClusterPaymentProvider{}
-)
-
-// ProviderSpec is the spec.
-func (p *PaymentProvider) ProviderSpec() *PaymentProviderSpec { return &p.Spec }
-
-// ProviderStatus is the status.
-func (p *PaymentProvider) ProviderStatus() *PaymentProviderStatus { return &p.Status }
-
-// ProviderKind is PaymentProvider.
-func (p *PaymentProvider) ProviderKind() string { return KindPaymentProvider }
-
-// ProviderSpec is the part of the spec that a PaymentProvider has too.
-func (p *ClusterPaymentProvider) ProviderSpec() *PaymentProviderSpec {
-	return &p.Spec.PaymentProviderSpec
-}
-
-// ProviderStatus is the status.
-func (p *ClusterPaymentProvider) ProviderStatus() *PaymentProviderStatus { return &p.Status }
-
-// ProviderKind is ClusterPaymentProvider.
-func (p *ClusterPaymentProvider) ProviderKind() string { return KindClusterPaymentProvider }

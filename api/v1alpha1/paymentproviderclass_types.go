@@ -7,49 +7,50 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Expression is a CEL expression. What it may use depends on the field that
-// holds it.
+// Expression is a CEL expression (https://cel.dev). The variables that it
+// can use depend on the field.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=4096
 type Expression string
 
-// SessionIDFormat is what the provider calls a session's id and how one
-// looks.
+// SessionIDFormat describes the provider's ids of sessions.
 type SessionIDFormat struct {
-	// name of the id in the provider's words, for messages: payment intent id,
-	// charge token.
+	// name is the provider's name for the id, used in messages, such as payment
+	// intent id or charge token.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +required
 	Name string `json:"name"`
 
-	// pattern that the whole id must match, as an RE2 expression. It is checked
-	// before every call, and what fails it is never sent.
+	// pattern is an RE2 regular expression that the whole id must match. It is
+	// checked before every call. An id that does not match is never sent.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +required
 	Pattern string `json:"pattern"`
 
-	// caseInsensitive is true where two ids that differ in case name one
-	// session, as UUIDs do. An id is sent as it is written.
+	// caseInsensitive says that ids that differ only in case name the same
+	// session, as UUIDs do. An id is sent as it is written in the
+	// PaymentSession. Defaults to false.
 	//
 	// +optional
 	CaseInsensitive bool `json:"caseInsensitive,omitempty"`
 
-	// inReply is a CEL expression over code, headers, body and now that gives
-	// the id of the session that a reply is about. A reply about another session
-	// than the one that was asked for proves nothing, whatever its status: it is
-	// an UnexpectedResponse. A reply that names no session is taken for the one
-	// that was asked for.
+	// inReply is a CEL expression over code, headers, body and now that returns
+	// the id of the session that a reply is about, as a string or an int. A
+	// reply about another session than the requested one proves nothing: its
+	// outcome is UnexpectedResponse. A reply in which the expression finds no id
+	// is taken for a reply about the requested session. Replies with outcome
+	// CredentialsRejected, Throttled or Unavailable are not checked.
 	//
 	// +optional
 	InReply Expression `json:"inReply,omitempty"`
 }
 
-// Environment is one place where the provider's API is served.
+// Environment is one deployment of the provider's API, such as production.
 type Environment struct {
 	// name of the environment, such as production or sandbox.
 	//
@@ -59,156 +60,27 @@ type Environment struct {
 	// +required
 	Name string `json:"name"`
 
-	// baseURL that the paths of the calls are added to.
+	// baseURL is the URL to which the paths of the calls are appended. It has a
+	// scheme, a host and optionally a port and a path.
 	//
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$`
 	// +required
 	BaseURL string `json:"baseURL"`
 
-	// default marks the environment of providers that name none. At most one has
-	// it.
+	// default marks the environment for providers that name none. At most one
+	// environment may be the default. Defaults to false.
 	//
 	// +optional
 	Default bool `json:"default,omitempty"`
 }
 
-// CredentialKey is a key that a provider's Secret must hold.
-type CredentialKey struct {
-	// name of the key in the Secret.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
-	// +required
-	Name string `json:"name"`
-
-	// description of what belongs there and where the provider shows it.
-	//
-	// +kubebuilder:validation:MaxLength=512
-	// +optional
-	Description string `json:"description,omitempty"`
-}
-
-// BasicAuthentication sends HTTP Basic credentials.
-type BasicAuthentication struct {
-	// username is the credential that is sent as the user name.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +required
-	Username string `json:"username"`
-
-	// password is the credential that is sent as the password. Left out, the
-	// password is empty.
-	//
-	// +kubebuilder:validation:MaxLength=63
-	// +optional
-	Password string `json:"password,omitempty"`
-}
-
-// BearerAuthentication sends Authorization: Bearer.
-type BearerAuthentication struct {
-	// credential that is sent as the token.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +required
-	Credential string `json:"credential"`
-}
-
-// NamedAuthentication sends a credential under a name.
-type NamedAuthentication struct {
-	// name of the header or of the query parameter.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_-]+$`
-	// +required
-	Name string `json:"name"`
-
-	// credential that is sent as the value.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +required
-	Credential string `json:"credential"`
-}
-
-// Authentication is one way in which a call proves who makes it. A class may
-// combine several.
-//
-// +kubebuilder:validation:ExactlyOneOf=basic;bearer;header;queryParameter
-type Authentication struct {
-	// basic sends HTTP Basic credentials.
-	//
-	// +optional
-	Basic *BasicAuthentication `json:"basic,omitempty"`
-
-	// bearer sends Authorization: Bearer.
-	//
-	// +optional
-	Bearer *BearerAuthentication `json:"bearer,omitempty"`
-
-	// header sends a credential in a header of the given name.
-	//
-	// +optional
-	Header *NamedAuthentication `json:"header,omitempty"`
-
-	// queryParameter sends a credential in the URL's query.
-	//
-	// +optional
-	QueryParameter *NamedAuthentication `json:"queryParameter,omitempty"`
-}
-
-// Header is a header that every call carries.
-type Header struct {
-	// name of the header.
-	//
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]+$`
-	// +required
-	Name string `json:"name"`
-
-	// value of the header.
-	//
-	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:Pattern=`^[ -~]*$`
-	// +required
-	Value string `json:"value"`
-}
-
-// Call is how one operation is asked for.
-type Call struct {
-	// method of the request.
-	//
-	// +kubebuilder:validation:Enum=GET;POST;PUT;PATCH;DELETE
-	// +required
-	Method string `json:"method"`
-
-	// path of the request below the base URL. {id} stands for the session's id
-	// and must be there once.
-	//
-	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:Pattern=`^(/([A-Za-z0-9._~!-]+|\{id\}[A-Za-z0-9._~!-]*))+$`
-	// +kubebuilder:validation:XValidation:rule="self.split('{id}').size() == 2",message="path must hold {id} once, for example /v1/charges/{id}/expire"
-	// +required
-	Path string `json:"path"`
-
-	// body of the request. Content-Type is application/json unless headers says
-	// otherwise.
-	//
-	// +kubebuilder:validation:MaxLength=4096
-	// +optional
-	Body string `json:"body,omitempty"`
-}
-
-// PaymentProviderClassSpec is how to talk to one provider's API.
+// PaymentProviderClassSpec describes how to use one provider's API.
 //
 // +kubebuilder:validation:XValidation:rule="self.environments.filter(e, has(e.default) && e.default).size() <= 1",message="at most one environment can be the default"
 type PaymentProviderClassSpec struct {
-	// sources are the pages that this class was made from.
+	// sources are the URLs of the provider's documentation that this class is
+	// based on.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
@@ -216,13 +88,13 @@ type PaymentProviderClassSpec struct {
 	// +optional
 	Sources []string `json:"sources,omitempty"`
 
-	// sessionID is what the provider calls a session's id and how one looks.
+	// sessionID describes the provider's ids of sessions.
 	//
 	// +required
 	SessionID SessionIDFormat `json:"sessionID"`
 
-	// environments where the provider's API is served. A provider may always
-	// give an endpoint of its own.
+	// environments are the deployments of the provider's API. A provider object
+	// may also set an endpoint of its own.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -230,7 +102,7 @@ type PaymentProviderClassSpec struct {
 	// +required
 	Environments []Environment `json:"environments"`
 
-	// credentials are the keys that a provider's Secret must hold.
+	// credentials are the keys that the Secret of a provider object must have.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -238,14 +110,15 @@ type PaymentProviderClassSpec struct {
 	// +optional
 	Credentials []CredentialKey `json:"credentials,omitempty"`
 
-	// authentication of every call.
+	// authentication says how every call is authenticated. Several ways may be
+	// combined, but two must not write the same place of the request.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	// +optional
 	Authentication []Authentication `json:"authentication,omitempty"`
 
-	// headers of every call.
+	// headers are sent with every call, in addition to those of authentication.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -253,73 +126,78 @@ type PaymentProviderClassSpec struct {
 	// +optional
 	Headers []Header `json:"headers,omitempty"`
 
-	// expire makes the provider expire a session.
+	// expire is the call that makes the provider expire a session. It must be
+	// safe to repeat: the operator repeats a call whose effect is unknown.
 	//
 	// +required
 	Expire Call `json:"expire"`
 
-	// observe reads a session.
+	// observe is the call that reads a session. It must not change anything.
 	//
 	// +required
 	Observe Call `json:"observe"`
 
 	// unknownSession is a CEL condition over code, headers, body and now that
-	// recognizes the provider's own "no such session". A 404 that it does not
-	// recognize is an UnexpectedResponse: it comes from a proxy, from a wrong
-	// endpoint, or from the same server for a path that it does not have. A
-	// deletion is released on the word of this condition, so it must not
-	// recognize the server's "no such route".
+	// recognizes the provider's own "no such session" in a reply with HTTP
+	// status 404. Any other 404 is an UnexpectedResponse: it comes from a proxy,
+	// from a wrong endpoint, or from the same server for a path that does not
+	// exist. Because a deletion may be released after a match, the condition
+	// must not match the server's "no such route".
 	//
 	// +required
 	UnknownSession Expression `json:"unknownSession"`
 
-	// outcomes are looked at in their order, first match wins, before the
-	// engine's own reading of the HTTP status: 2xx Accepted, 401
-	// CredentialsRejected, 403 NotAllowed, 404 NotFound (where unknownSession
-	// matches), 408 and 5xx Unavailable, 429 Throttled, other 4xx to expire Refused,
-	// anything else UnexpectedResponse.
+	// outcomes are rules that override the engine's reading of the HTTP status.
+	// They are evaluated in order, and the first match wins. They apply to
+	// replies with a JSON body and to empty replies. Without a match the outcome
+	// is: 2xx Accepted; 401 CredentialsRejected; 403 NotAllowed; 404 NotFound if
+	// unknownSession matches, otherwise UnexpectedResponse; 408 and 5xx
+	// Unavailable; 429 Throttled; any other 4xx Refused for expire and
+	// UnexpectedResponse for observe; anything else UnexpectedResponse.
 	//
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	// +optional
 	Outcomes []OutcomeRule `json:"outcomes,omitempty"`
 
-	// state is how a session's state is read from a reply with outcome Accepted.
+	// state says how the session's state is read from a reply with outcome
+	// Accepted.
 	//
 	// +required
 	State StateMapping `json:"state"`
 
 	// expiredAt is a CEL expression over status, code, headers, body and now
-	// that gives the time at which the session expired, as a timestamp or an RFC
-	// 3339 string. It is looked at only where the state is expired.
+	// that returns the time at which the session expired, as a timestamp or an
+	// RFC 3339 string. It is evaluated only if the state is expired.
 	//
 	// +optional
 	ExpiredAt Expression `json:"expiredAt,omitempty"`
 
-	// requestID is a CEL expression over code, headers, body and now that gives
-	// the provider's id of the call.
+	// requestID is a CEL expression over code, headers, body and now that
+	// returns the provider's id of the call.
 	//
 	// +optional
 	RequestID Expression `json:"requestID,omitempty"`
 
-	// message is a CEL expression over code, headers, body and now that gives
-	// the provider's own words on a call that failed. A short, cleaned excerpt
-	// of them is shown in conditions.
+	// message is a CEL expression over code, headers, body and now that returns
+	// the provider's own words about a failed call. Conditions show a short
+	// excerpt without credentials.
 	//
 	// +optional
 	Message Expression `json:"message,omitempty"`
 }
 
-// PaymentProviderClassStatus is what is known of a class.
+// PaymentProviderClassStatus is the observed state of a class.
 type PaymentProviderClassStatus struct {
-	// observedGeneration is the generation of the spec that this status speaks
-	// of; -1 until the first one does.
+	// observedGeneration is the metadata.generation that this status was
+	// computed from; -1 until the first reconciliation.
 	//
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the class. Ready is True when its expressions compile.
-	// Stalled is there only while it is True.
+	// conditions of the class. Ready is True when the class is valid: its
+	// expressions compile and its references resolve. Otherwise Stalled is True,
+	// and the message names the field. Stalled is present only with status True.
 	//
 	// +listType=map
 	// +listMapKey=type
@@ -328,9 +206,9 @@ type PaymentProviderClassStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// PaymentProviderClass is how to talk to one provider's API: a page of YAML,
-// as a StorageClass is to its driver. Four are shipped;
-// docs/writing-a-class.md tells how to add another.
+// PaymentProviderClass describes how to use one provider's API. Like a
+// StorageClass, it is cluster-scoped and written by administrators. Four are
+// shipped; docs/writing-a-class.md explains how to add another.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -342,17 +220,17 @@ type PaymentProviderClassStatus struct {
 type PaymentProviderClass struct {
 	metav1.TypeMeta `json:",inline"`
 
-	// metadata is the standard object's metadata.
+	// metadata is standard object metadata.
 	//
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// spec is how to talk to the provider's API.
+	// spec describes how to use the provider's API.
 	//
 	// +required
 	Spec PaymentProviderClassSpec `json:"spec"`
 
-	// status is what is known of the class. It is written by the operator alone.
+	// status is the observed state of the class. Only the operator writes it.
 	//
 	// +kubebuilder:default={observedGeneration:-1}
 	// +optional
