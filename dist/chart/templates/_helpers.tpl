@@ -2,14 +2,14 @@
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{- /* "true" where the API server is to put the finalizer on when a session is created. */ -}}
+{{- /* "true" if an admission policy adds the finalizer when a session is created, otherwise empty. */ -}}
 {{- define "finalizerAtCreation" -}}
 {{- $can := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
 {{- $wanted := .Values.admission.finalizerAtCreation -}}
 {{- if or (eq $wanted "always") (and (eq $wanted "auto") $can) }}true{{ end }}
 {{- end }}
 
-{{- /* A shard's selector, as --watch-label-selector takes it. */ -}}
+{{- /* The selector of a shard, in the format of --watch-label-selector. */ -}}
 {{- define "selector" -}}
 {{- $parts := list -}}
 {{- range $key, $value := .matchLabels }}{{ $parts = append $parts (printf "%s=%s" $key $value) }}{{ end -}}
@@ -22,7 +22,7 @@
 {{ join "," $parts }}
 {{- end }}
 
-{{- /* The name of a shard's objects, and the label by which its pods are known. */ -}}
+{{- /* The name of a shard's objects, and the labels that select its pods. */ -}}
 {{- define "shardName" -}}
 payment-session-operator{{ with .name }}-{{ . }}{{ end }}
 {{- end }}

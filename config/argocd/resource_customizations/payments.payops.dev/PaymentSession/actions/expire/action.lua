@@ -1,3 +1,3 @@
--- What is expired cannot be made active again: Git should say the same before it is synchronized next.
+-- desiredState cannot be changed back from expired: change it in Git, too, before the next sync.
 obj.spec.desiredState = "expired"
 return obj

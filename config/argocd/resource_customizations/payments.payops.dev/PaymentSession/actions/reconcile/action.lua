@@ -1,4 +1,4 @@
--- Asks for one fresh look at the provider, now.
+-- Requests one refresh from the provider, now.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}
