@@ -1,4 +1,4 @@
-# A static binary on a distroless, nonroot base, for the platform that is built for:
+# A static binary in an empty image that runs as a nonroot user. For several platforms:
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=v0.1.0 -t IMAGE .
 FROM --platform=${BUILDPLATFORM} golang:1.26 AS build
 ARG TARGETOS
@@ -14,7 +14,7 @@ COPY main.go ./
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /manager .
 
-# Distroless and nonroot: the certificates that TLS needs, and nothing else beside the binary.
+# The image contains only the binary and the CA certificates that TLS needs.
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /manager /manager
