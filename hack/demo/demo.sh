@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The main job, end to end: four providers' sessions go from open to expired through a real API server.
+# Runs the operator against a real API server and four simulated providers: open sessions become expired, and a namespace is deleted.
 #
-#   KEEP=1           leaves everything up and says what to try
-#   CLUSTER=current  uses the cluster of the current kubeconfig instead of one of its own
+#   KEEP=1           leaves everything running and prints what to try
+#   CLUSTER=current  uses the cluster of the current kubeconfig instead of starting one
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 work=$(mktemp -d)
 namespace=payops-demo
-url=http://127.0.0.1:9090
+preview=payops-demo-preview
 pids=()
 failed=0
 
@@ -21,23 +21,23 @@ finish() {
   if [ "${KEEP:-}" = 1 ] && [ "$code" = 0 ]; then
     cat <<TXT
 
-Everything is left up. To try it:
+Everything is still running. To try it:
   export KUBECONFIG=${KUBECONFIG:-$HOME/.kube/config}
   kubectl get paymentsessions -n $namespace -o wide
   kubectl explain paymentsession.spec
   bin/simulator objects
   logs: $work
-To take it down:
+To clean up:
   kubectl delete namespace $namespace
   kill ${pids[*]}
 TXT
     [ "${CLUSTER:-}" = current ] && echo "  make uninstall" || echo "  make controlplane-down"
     return
   fi
-  step "Taking everything down"
-  # With the operator still up: what the namespace opened is expired before it goes.
+  step "Clean up"
+  # The operator is still running: it expires the open sessions before their namespace goes.
   if [ "${CLUSTER:-}" = current ] && [ "${#pids[@]}" -gt 1 ]; then
-    run kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s || true
+    run kubectl delete namespace "$namespace" "$preview" --ignore-not-found --timeout=120s || true
   fi
   for pid in "${pids[@]:-}"; do
     [ -z "$pid" ] || { kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; }
@@ -53,7 +53,7 @@ trap finish EXIT
 await_line() { # FILE TEXT PID WHAT
   for _ in $(seq 300); do
     grep -q "$2" "$1" 2>/dev/null && return 0
-    kill -0 "$3" 2>/dev/null || { echo "$4 ended:"; tail -n 20 "$1"; return 1; }
+    kill -0 "$3" 2>/dev/null || { echo "$4 stopped:"; tail -n 20 "$1"; return 1; }
     sleep 0.1
   done
   echo "$4 did not start within 30 s; see $1"
@@ -62,73 +62,89 @@ await_line() { # FILE TEXT PID WHAT
 
 expect() { # WHAT WANT GOT
   if [ "$2" = "$3" ]; then
-    printf '  ok    %-16s %s\n' "$1" "$3"
+    printf '  \033[32mok\033[0m    %-26s %s\n' "$1" "${3:-(no state)}"
   else
-    printf '  WRONG %-16s %s, want %s\n' "$1" "$3" "$2"
+    printf '  \033[31mWRONG\033[0m %-26s %s, want %s\n' "$1" "${3:-(no state)}" "${2:-(no state)}"
     failed=1
   fi
 }
 
+# upstream prints the state of a session at its provider, without asking the operator.
+upstream() { # PROVIDER ID
+  bin/simulator objects | awk -v p="$1" -v id="$2" '$1 == p && $2 == id {print $3}'
+}
+
 if [ "${CLUSTER:-}" = current ]; then
-  step "Using the cluster of the current kubeconfig"
+  step "Use the cluster of the current kubeconfig"
   run kubectl version
-  if kubectl get namespace "$namespace" >/dev/null 2>&1; then
-    echo "namespace $namespace is there already: kubectl delete namespace $namespace, and start again when it is gone"
-    exit 1
-  fi
+  for name in "$namespace" "$preview"; do
+    if kubectl get namespace "$name" >/dev/null 2>&1; then
+      echo "namespace $name already exists: run kubectl delete namespace $name, and try again when it is gone"
+      exit 1
+    fi
+  done
 else
-  step "A control plane"
+  step "Start a control plane"
   KUBECONFIG=$(bin/cluster up | tail -n 1)
   export KUBECONFIG
   echo "export KUBECONFIG=$KUBECONFIG"
 fi
 
-step "Install the definitions, the classes and the roles"
+step "Install the CRDs, the classes and the roles"
 run make --no-print-directory install
 
-step "The four providers, simulated on this machine"
+step "Start the four simulated providers"
 echo "$ bin/simulator serve --objects hack/demo/objects.yaml &"
 bin/simulator serve --objects hack/demo/objects.yaml >"$work/simulator.log" 2>&1 &
 pids+=($!)
 await_line "$work/simulator.log" "are served at" $! "the simulator"
 
-step "The operator"
+step "Start the operator"
 echo "$ bin/manager --allow-private-endpoints --metrics-bind-address=0 --health-probe-bind-address=0 &"
 bin/manager --allow-private-endpoints --metrics-bind-address=0 --health-probe-bind-address=0 >"$work/manager.log" 2>&1 &
 pids+=($!)
 await_line "$work/manager.log" "Starting workers" $! "the manager"
 
-step "Before: what the providers have in their books"
+step "Before: the sessions at the providers"
 run bin/simulator objects
 
-step "Accounts and sessions: each provider has one that is open, one paid, one expired and one that it does not know"
+step "Ask for 16 sessions to be expired: at each provider one is open, one paid, one expired, one unknown"
 run kubectl apply -k hack/demo
 
-step "Wait until each has come to its end"
+step "Wait until every session has reached its final state"
 run kubectl wait -n $namespace paymentprovider --all --for=condition=Ready --timeout=60s
 run kubectl wait -n $namespace paymentsession/{circle,helio,omise,txn}-{open,expired} --for=condition=Ready --timeout=60s
 run kubectl wait -n $namespace paymentsession/{circle,helio,omise,txn}-paid --for='jsonpath={.status.conditions[?(@.type=="Ready")].reason}=PaymentCompleted' --timeout=60s
 run kubectl wait -n $namespace paymentsession/{circle,helio,omise,txn}-unknown --for='jsonpath={.status.conditions[?(@.type=="Ready")].reason}=SessionNotFound' --timeout=60s
 
-step "The sessions"
-run kubectl get paymentsessions -A
+step "The sessions, as kubectl shows them"
+run kubectl get paymentsessions -n $namespace
 
-step "One of them in full"
+step "One session in full"
 run kubectl get paymentsession omise-open -n $namespace -o yaml
 
-step "After: what the providers have in their books"
+step "A preview environment with an open session"
+run kubectl apply -f hack/demo/preview.yaml
+run kubectl wait -n $preview paymentsession/order-1042 --for=condition=Ready --timeout=60s
+run kubectl get paymentsessions -n $preview
+
+step "Delete its namespace: the session is expired first, with credentials that are kept until then"
+run kubectl delete namespace $preview --timeout=120s
+
+step "After: the sessions at the providers"
 run bin/simulator objects
 
-step "The calls that they received"
+step "The calls that the providers received"
 run bin/simulator calls
 
-step "Did everything end as it should?"
+step "Check the results"
 for provider in circle helio omise txn; do
   for session in open:expired paid:completed expired:expired unknown:; do
     name=$provider-${session%%:*}
     expect "$name" "${session##*:}" "$(kubectl get paymentsession "$name" -n $namespace -o jsonpath='{.status.state}')"
   done
   id=$(kubectl get paymentsession "$provider-open" -n $namespace -o jsonpath='{.spec.sessionID}')
-  expect "$provider's books" expired "$(bin/simulator objects | awk -v p="$provider" -v id="$id" '$1 == p && $2 == id {print $3}')"
+  expect "$provider-open at $provider" expired "$(upstream "$provider" "$id")"
 done
+expect "order-1042 at omise" expired "$(upstream omise chrg_test_5xuy4w91xqz7d1w9u042)"
 exit "$failed"
