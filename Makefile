@@ -17,6 +17,10 @@ help: ## List the targets.
 demo: build build-hack ## Run the main job: real sessions of four simulated providers go from open to expired. KEEP=1, CLUSTER=current.
 	@KEEP=$(KEEP) CLUSTER=$(CLUSTER) hack/demo/demo.sh
 
+.PHONY: recording
+recording: build build-hack ## Record docs/demo.svg from a real run of the demo.
+	@go run ./hack/recording --out docs/demo.svg hack/demo/demo.sh
+
 .PHONY: install
 install: ## Install all but the manager's Deployment into the cluster of $KUBECONFIG.
 	@hack/install.sh config/install
