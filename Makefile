@@ -98,7 +98,7 @@ cold: ## Run the demo and all tests in a clean clone with empty caches, as a new
 
 .PHONY: bench
 bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation".
-	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./hack/bench $(ARGS)
+	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./test/bench $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzzer for FUZZTIME, one minute unless told otherwise.
