@@ -1,18 +1,20 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package await lets a test wait for an object to become what it should be, by watching it. Every object that it looks at is
-// checked as Flux, Helm (kstatus) and Argo CD (the health check of config/argocd) would read it.
+// Package await waits in tests. It waits for objects by watching them, and checks every version that it sees as Flux and Helm
+// (kstatus) and Argo CD (the health check of config/argocd) would read it.
 package await
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"testing"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -21,10 +23,14 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// timeout is for a machine that is busy with everything else; it is no statement about speed.
-const timeout = 2 * time.Minute
+const (
+	// timeout is long enough for a busy machine. It is not a statement about speed.
+	timeout = 2 * time.Minute
+	// interval is the time between two tries of what cannot be watched.
+	interval = 5 * time.Millisecond
+)
 
-// Reason waits until the Ready condition of an object has a reason that speaks of the present generation.
+// Reason waits until the Ready condition of an object has the reason, for the current generation.
 func Reason[T client.Object](t *testing.T, c client.WithWatch, object T, reason string) T {
 	t.Helper()
 	return Until(t, c, object, "Ready has the reason "+reason, func(object T) bool {
@@ -33,7 +39,7 @@ func Reason[T client.Object](t *testing.T, c client.WithWatch, object T, reason 
 	})
 }
 
-// Until waits until an object is as it should be, and gives it as it then is.
+// Until waits until an object meets a condition, and returns the object that does.
 func Until[T client.Object](t *testing.T, c client.WithWatch, object T, what string, holds func(T) bool) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -51,7 +57,7 @@ func Until[T client.Object](t *testing.T, c client.WithWatch, object T, what str
 		}
 	}
 	if reflect.ValueOf(last).IsNil() {
-		t.Fatalf("waited for: %s; the object was never there", what)
+		t.Fatalf("waited for: %s; the object was never seen", what)
 	}
 	text, err := yaml.Marshal(last)
 	t.Fatalf("waited for: %s; the object is\n%s%v", what, text, err)
@@ -75,23 +81,32 @@ func Gone(t *testing.T, c client.WithWatch, object client.Object) {
 	t.Fatalf("waited for %s to be gone", object.GetName())
 }
 
-// Success waits until what may fail for a moment has succeeded.
+// True waits until a condition holds that cannot be watched.
+func True(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	Success(t, what, func() error {
+		if holds() {
+			return nil
+		}
+		return errors.New("it does not hold")
+	})
+}
+
+// Success waits until a function succeeds, and reports its last error if it never does. Use True where there is no error to report.
 func Success(t *testing.T, what string, try func() error) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(timeout); ; <-tick.C {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("waited until %s: %v", what, err)
-		}
+	var last error
+	// Tests wait in their cleanup, too, where their own context is already canceled.
+	err := wait.PollUntilContextTimeout(context.Background(), interval, timeout, true, func(context.Context) (bool, error) {
+		last = try()
+		return last == nil, nil
+	})
+	if err != nil {
+		t.Fatalf("waited until %s: %v", what, last)
 	}
 }
 
-// events watches one object, from the state that it is in.
+// events watches one object, starting with its current state.
 func events(ctx context.Context, t *testing.T, c client.WithWatch, object client.Object) <-chan watch.Event {
 	t.Helper()
 	kind, err := apiutil.GVKForObject(object, c.Scheme())
@@ -107,7 +122,8 @@ func events(ctx context.Context, t *testing.T, c client.WithWatch, object client
 	if !ok {
 		t.Fatalf("%s is not a list", kind)
 	}
-	watched, err := c.Watch(ctx, list, client.InNamespace(object.GetNamespace()), client.MatchingFields{"metadata.name": object.GetName()})
+	named := client.MatchingFields{"metadata.name": object.GetName()}
+	watched, err := c.Watch(ctx, list, client.InNamespace(object.GetNamespace()), named)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +150,7 @@ func events(ctx context.Context, t *testing.T, c client.WithWatch, object client
 	return events
 }
 
-// Conditions of any of the four kinds.
+// Conditions returns the conditions of an object of one of the four kinds, nil for any other object.
 func Conditions(t *testing.T, object client.Object) []metav1.Condition {
 	t.Helper()
 	switch object := object.(type) {

@@ -22,13 +22,13 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/argocd"
 )
 
-// rows are what GitOps tools made of every kind of object that was seen, by what the object says of itself.
+// rows maps each combination of kind, Ready condition and progress that was seen to the verdicts of kstatus and Argo CD.
 var rows = struct {
 	sync.Mutex
 	of map[string]string
 }{of: map[string]string{}}
 
-// checkGitOps computes what GitOps tools make of an object and compares it with what its conditions mean.
+// checkGitOps computes the verdicts of kstatus and Argo CD on an object and compares them with what its conditions mean.
 func checkGitOps(t *testing.T, object client.Object) {
 	t.Helper()
 	list := Conditions(t, object)
@@ -49,17 +49,20 @@ func checkGitOps(t *testing.T, object client.Object) {
 	}
 	flux, argo := meaning(object, list, content)
 	if computed.Status != flux || health.Status != argo {
-		t.Errorf("kstatus calls %s %s and Argo CD %s, want %s and %s: %s", object.GetName(), computed.Status, health.Status, flux, argo, fmt.Sprint(list))
+		t.Errorf("kstatus calls %s %s and Argo CD calls it %s, want %s and %s: %s",
+			object.GetName(), computed.Status, health.Status, flux, argo, fmt.Sprint(list))
 	}
-	if apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReconciling) && apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled) {
+	if apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionReconciling) &&
+		apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled) {
 		t.Errorf("%s is both Reconciling and Stalled", object.GetName())
 	}
 	remember(object, list, content, fmt.Sprintf("%-12s %s", computed.Status, health.Status))
 }
 
-// meaning is what an object's conditions mean to people, in the words of kstatus and of Argo CD.
+// meaning returns what the conditions of an object mean, in the vocabulary of kstatus and of Argo CD.
 func meaning(object client.Object, list []metav1.Condition, content map[string]any) (flux status.Status, argo string) {
-	ready, stalled := apimeta.FindStatusCondition(list, v1alpha1.ConditionReady), apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled)
+	ready := apimeta.FindStatusCondition(list, v1alpha1.ConditionReady)
+	stalled := apimeta.IsStatusConditionTrue(list, v1alpha1.ConditionStalled)
 	switch {
 	case object.GetDeletionTimestamp() != nil && stalled:
 		return status.TerminatingStatus, "Degraded"
@@ -83,7 +86,7 @@ func observed(content map[string]any) int64 {
 	return generation
 }
 
-// remember adds a row to the table. What speaks of an older spec is no row of its own.
+// remember adds a row to the table. It leaves out a status about an older generation.
 func remember(object client.Object, list []metav1.Condition, content map[string]any, verdict string) {
 	ready := apimeta.FindStatusCondition(list, v1alpha1.ConditionReady)
 	if ready == nil || observed(content) != object.GetGeneration() {
@@ -106,10 +109,11 @@ func remember(object client.Object, list []metav1.Condition, content map[string]
 	}
 	rows.Lock()
 	defer rows.Unlock()
-	rows.of[fmt.Sprintf("%-23s %-22s %-8s %-26s", kind, ready.Reason, ready.Status, strings.TrimPrefix(progress, ", "))] = verdict
+	row := fmt.Sprintf("%-23s %-22s %-8s %-26s", kind, ready.Reason, ready.Status, strings.TrimPrefix(progress, ", "))
+	rows.of[row] = verdict
 }
 
-// Table is what kstatus and Argo CD made of each row of the behaviour that was seen so far.
+// Table returns the verdicts of kstatus and Argo CD on everything that the tests have seen so far.
 func Table() string {
 	rows.Lock()
 	defer rows.Unlock()
@@ -121,7 +125,7 @@ func Table() string {
 	return text.String()
 }
 
-// Saw reports whether a session with a reason was seen.
+// Saw reports whether a test has seen a session with the reason.
 func Saw(reason string) bool {
 	rows.Lock()
 	defer rows.Unlock()

@@ -1,7 +1,7 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package gen makes the objects that tests use. Every test makes its objects here.
+// Package gen makes the objects and patches that tests use. Every test makes its objects here.
 package gen
 
 import (
@@ -26,7 +26,7 @@ import (
 // Providers are the shipped classes' names.
 var Providers = []string{"circle", "helio", "omise", "txn"}
 
-// ID makes a session id that a provider's pattern accepts, another for each number.
+// ID returns a session id that matches the provider's pattern. Each number has its own id.
 func ID(provider string, number int) string {
 	if provider == "omise" {
 		return fmt.Sprintf("chrg_test_5xuy4w91xqz7d%04d", number)
@@ -34,10 +34,10 @@ func ID(provider string, number int) string {
 	return fmt.Sprintf("8755d0ea-14f9-4259-b092-%012d", number)
 }
 
-// SessionOption changes a session that is being made.
+// SessionOption changes a session that Session makes.
 type SessionOption func(*v1alpha1.PaymentSession)
 
-// Session makes a PaymentSession that should be expired, through the PaymentProvider named like the provider.
+// Session makes a PaymentSession with the desired state expired. Its PaymentProvider has the name of the provider.
 func Session(namespace, name, provider, id string, options ...SessionOption) *v1alpha1.PaymentSession {
 	session := &v1alpha1.PaymentSession{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
@@ -54,27 +54,27 @@ func Session(namespace, name, provider, id string, options ...SessionOption) *v1
 	return session
 }
 
-// Active makes a session that should be left alone.
+// Active sets the desired state active.
 func Active(session *v1alpha1.PaymentSession) {
 	session.Spec.DesiredState = v1alpha1.DesiredStateActive
 }
 
-// Suspended makes a session that nothing should be done with.
+// Suspended suspends a session.
 func Suspended(session *v1alpha1.PaymentSession) { session.Spec.Suspend = true }
 
-// Retained makes a session that stays as it is at the provider when its object is deleted.
+// Retained keeps the session at the provider when its object is deleted.
 func Retained(session *v1alpha1.PaymentSession) {
 	session.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
 }
 
-// ClusterProvider makes a session use the ClusterPaymentProvider of that name.
+// ClusterProvider makes a session refer to a ClusterPaymentProvider.
 func ClusterProvider(name string) SessionOption {
 	return func(session *v1alpha1.PaymentSession) {
 		session.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: v1alpha1.KindClusterPaymentProvider, Name: name}
 	}
 }
 
-// ExpireAt makes an active session that should be expired at a time.
+// ExpireAt sets the desired state active, until a time.
 func ExpireAt(at time.Time) SessionOption {
 	return func(session *v1alpha1.PaymentSession) {
 		session.Spec.DesiredState = v1alpha1.DesiredStateActive
@@ -82,46 +82,46 @@ func ExpireAt(at time.Time) SessionOption {
 	}
 }
 
-// TTLAfterClosed makes a session go that long after it was closed.
+// TTLAfterClosed deletes a session that long after it was closed.
 func TTLAfterClosed(ttl time.Duration) SessionOption {
 	return func(session *v1alpha1.PaymentSession) {
 		session.Spec.TTLAfterClosed = &metav1.Duration{Duration: ttl}
 	}
 }
 
-// ReconcileAt asks for a fresh look.
+// ReconcileAt sets the annotation that requests a refresh.
 func ReconcileAt(value string) SessionOption {
 	return func(session *v1alpha1.PaymentSession) {
 		metav1.SetMetaDataAnnotation(&session.ObjectMeta, v1alpha1.ReconcileAtAnnotation, value)
 	}
 }
 
-// ProviderOption changes the spec of a provider that is being made.
+// ProviderOption changes the spec of a provider that ProviderSpec makes.
 type ProviderOption func(*v1alpha1.PaymentProviderSpec)
 
-// Endpoint makes a provider use another base URL.
+// Endpoint sets the base URL of a provider.
 func Endpoint(url string) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Endpoint = url }
 }
 
-// PollInterval makes a provider read its active sessions that often.
+// PollInterval sets how often active sessions are read.
 func PollInterval(interval time.Duration) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) { spec.PollInterval = &metav1.Duration{Duration: interval} }
 }
 
-// RateLimit makes a provider use its account that fast.
+// RateLimit sets the rate limit of an account, with a burst of the same size.
 func RateLimit(requests int32, per time.Duration) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) {
 		spec.RateLimit = v1alpha1.RateLimit{Requests: requests, Per: &metav1.Duration{Duration: per}, Burst: requests}
 	}
 }
 
-// Timeout makes a provider wait that long for a reply.
+// Timeout sets how long a call may take.
 func Timeout(timeout time.Duration) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Timeout = &metav1.Duration{Duration: timeout} }
 }
 
-// ProviderSpec makes a spec whose class and Secret are named like the provider.
+// ProviderSpec makes a spec. The class and the Secret have the name of the provider.
 func ProviderSpec(provider string, options ...ProviderOption) v1alpha1.PaymentProviderSpec {
 	spec := v1alpha1.PaymentProviderSpec{
 		ClassName:            provider,
@@ -133,7 +133,7 @@ func ProviderSpec(provider string, options ...ProviderOption) v1alpha1.PaymentPr
 	return spec
 }
 
-// Provider makes a PaymentProvider named like its class.
+// Provider makes a PaymentProvider with the name of its class.
 func Provider(namespace, provider string, options ...ProviderOption) *v1alpha1.PaymentProvider {
 	return &v1alpha1.PaymentProvider{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: provider},
@@ -141,8 +141,10 @@ func Provider(namespace, provider string, options ...ProviderOption) *v1alpha1.P
 	}
 }
 
-// ClusterPaymentProvider makes a ClusterPaymentProvider that allows the namespaces selected.
-func ClusterPaymentProvider(name, provider string, allowed *v1alpha1.NamespaceSelector, options ...ProviderOption) *v1alpha1.ClusterPaymentProvider {
+// ClusterPaymentProvider makes a ClusterPaymentProvider that the selected namespaces may use.
+func ClusterPaymentProvider(
+	name, provider string, allowed *v1alpha1.NamespaceSelector, options ...ProviderOption,
+) *v1alpha1.ClusterPaymentProvider {
 	return &v1alpha1.ClusterPaymentProvider{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.ClusterPaymentProviderSpec{
@@ -160,7 +162,7 @@ func Secret(namespace, provider string) *corev1.Secret {
 	}
 }
 
-// Class reads a shipped PaymentProviderClass. It panics where the file is missing or wrong: no test can go on then.
+// Class reads a shipped PaymentProviderClass. It panics if it cannot, because no test can go on then.
 func Class(name string) *v1alpha1.PaymentProviderClass {
 	text, err := os.ReadFile(filepath.Join(Root(), "config", "classes", name+".yaml"))
 	if err != nil {
@@ -169,7 +171,7 @@ func Class(name string) *v1alpha1.PaymentProviderClass {
 	return ParseClass(string(text))
 }
 
-// ParseClass reads a PaymentProviderClass from YAML.
+// ParseClass reads a PaymentProviderClass from YAML. It panics if it cannot.
 func ParseClass(text string) *v1alpha1.PaymentProviderClass {
 	class := &v1alpha1.PaymentProviderClass{}
 	if err := yaml.UnmarshalStrict([]byte(strings.TrimSpace(text)), class); err != nil {
@@ -178,7 +180,7 @@ func ParseClass(text string) *v1alpha1.PaymentProviderClass {
 	return class
 }
 
-// Scheme knows every kind that tests use.
+// Scheme returns a scheme with every kind that tests use.
 func Scheme() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
@@ -186,37 +188,45 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// CRDs is the folder of the CustomResourceDefinitions.
+// CRDs returns the folder of the CustomResourceDefinitions.
 func CRDs() string { return filepath.Join(Root(), "config", "crd", "bases") }
 
-// Root is the folder of the repository.
+// Root returns the folder of the repository.
 func Root() string {
-	_, file, _, _ := goruntime.Caller(0) //nolint:dogsled // The file is all that is wanted.
+	_, file, _, _ := goruntime.Caller(0) //nolint:dogsled // Only the file is needed.
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// ExpiredStatus is what the manager writes of an Omise session that it has expired.
+// ExpiredStatus returns the status that the manager writes for an Omise session that it has expired.
 func ExpiredStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
 	status := v1alpha1.PaymentSessionStatus{
 		ObservedGeneration: 1, State: v1alpha1.SessionStateExpired, ClosedAt: &now,
 		Upstream: &v1alpha1.UpstreamStatus{Status: "expired", ExpiredAt: &now},
 	}
-	// To the letter what the manager says: it would write again what differs.
-	status.Conditions = readyAndExpired(v1alpha1.ReasonExpired, "The provider shows the session as expired.", metav1.ConditionTrue, now)
+	// This must be exactly what the manager writes, or it would write the status again.
+	const message = "The provider shows the session as expired."
+	status.Conditions = readyAndExpired(v1alpha1.ReasonExpired, message, metav1.ConditionTrue, now)
 	return status
 }
 
-// ActiveStatus is what the manager writes of an Omise session that should be active and is.
+// ActiveStatus returns the status that the manager writes for an Omise session that is active, as desired.
 func ActiveStatus(now metav1.Time) v1alpha1.PaymentSessionStatus {
+	const message = "The provider shows the session as active."
 	return v1alpha1.PaymentSessionStatus{
 		ObservedGeneration: 1, State: v1alpha1.SessionStateActive, Upstream: &v1alpha1.UpstreamStatus{Status: "pending"},
-		Conditions: readyAndExpired(v1alpha1.ReasonObserved, "The provider shows the session as active.", metav1.ConditionFalse, now),
+		Conditions: readyAndExpired(v1alpha1.ReasonObserved, message, metav1.ConditionFalse, now),
 	}
 }
 
 func readyAndExpired(reason, message string, expired metav1.ConditionStatus, now metav1.Time) []metav1.Condition {
 	return []metav1.Condition{
-		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: reason, ObservedGeneration: 1, LastTransitionTime: now, Message: message},
-		{Type: v1alpha1.ConditionExpired, Status: expired, Reason: reason, ObservedGeneration: 1, LastTransitionTime: now},
+		{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: reason, Message: message,
+			ObservedGeneration: 1, LastTransitionTime: now,
+		},
+		{
+			Type: v1alpha1.ConditionExpired, Status: expired, Reason: reason,
+			ObservedGeneration: 1, LastTransitionTime: now,
+		},
 	}
 }
