@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -18,25 +17,12 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-func secretNamed(namespace, name string) *corev1.Secret {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-}
-
 // awaitHeld waits until a Secret bears our finalizer, or no longer does.
 func awaitHeld(t *testing.T, namespace, name string, wanted bool) {
 	t.Helper()
 	await.Until(t, api, secretNamed(namespace, name), "the finalizer is there or not, as it should be", func(s *corev1.Secret) bool {
 		return slices.Contains(s.Finalizers, v1alpha1.InUseFinalizer) == wanted
 	})
-}
-
-func create(t *testing.T, objects ...client.Object) {
-	t.Helper()
-	for _, object := range objects {
-		if err := api.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestTwoProvidersThatShareASecret(t *testing.T) {
@@ -100,16 +86,6 @@ func TestAProviderThatChangesItsSecret(t *testing.T) {
 	await.Reason(t, api, provider, v1alpha1.ReasonAccountReady)
 	session := payableAt(t, upstreams, namespace, "omise")
 	await.Reason(t, api, session, v1alpha1.ReasonObserved)
-}
-
-// payableAt makes one session of a provider.
-func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider string) *v1alpha1.PaymentSession {
-	t.Helper()
-	id := gen.ID(provider, 1)
-	upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
-	session := gen.Session(namespace, provider+"-one", provider, id, gen.Active)
-	create(t, session)
-	return session
 }
 
 func TestATerminatingSecretIsValid(t *testing.T) {

@@ -221,30 +221,3 @@ func shardedSession(t *testing.T, upstreams *simulator.Simulator, namespace, sha
 	create(t, session)
 	return session
 }
-
-// TestTheFinalizerComesOnlyWhereAManagerWatches replaces the binding of the admission policy by one for each shard, as
-// docs/operations.md says.
-func TestTheFinalizerComesOnlyWhereAManagerWatches(t *testing.T) {
-	const binding = "payment-session-operator-finalizer"
-	kubectl(t, "", "delete", "mutatingadmissionpolicybinding", binding)
-	t.Cleanup(func() {
-		_, _ = plane.Run("", "delete", "mutatingadmissionpolicybinding", binding+"-a", binding+"-b")
-		_, _ = plane.Run("", "apply", "-f", filepath.Join(gen.Root(), admissionBinding))
-		awaitAdmission(t, true)
-	})
-	awaitAdmission(t, false)
-	for _, name := range []string{"a", "b"} {
-		kubectl(t, fmt.Sprintf(`
-apiVersion: admissionregistration.k8s.io/v1
-kind: MutatingAdmissionPolicyBinding
-metadata: {name: %s-%s}
-spec:
-  policyName: payment-session-operator-finalizer
-  matchResources:
-    objectSelector: {matchLabels: {%s: %s}}
-`, binding, name, shardLabel, name), "apply", "-f", "-")
-	}
-	awaitAdmission(t, true, shardOf("a"))
-	awaitAdmission(t, true, shardOf("b"))
-	awaitAdmission(t, false, shardOf("c"))
-}

@@ -1,0 +1,118 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+func secretNamed(namespace, name string) *corev1.Secret {
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+}
+
+func create(t *testing.T, objects ...client.Object) {
+	t.Helper()
+	for _, object := range objects {
+		if err := api.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// payable makes sessions that can be paid and should stay so, spread over the four providers.
+func payable(t *testing.T, upstreams *simulator.Simulator, namespace string, count int) []*v1alpha1.PaymentSession {
+	t.Helper()
+	var sessions []*v1alpha1.PaymentSession
+	for i := range count {
+		provider := gen.Providers[i%len(gen.Providers)]
+		id := gen.ID(provider, i)
+		upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+		session := gen.Session(namespace, fmt.Sprintf("%s-%d", provider, i), provider, id, gen.Active)
+		if err := api.Create(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		sessions = append(sessions, session)
+	}
+	return sessions
+}
+
+// payableAt makes one session of a provider.
+func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider string) *v1alpha1.PaymentSession {
+	t.Helper()
+	id := gen.ID(provider, 1)
+	upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+	session := gen.Session(namespace, provider+"-one", provider, id, gen.Active)
+	create(t, session)
+	return session
+}
+
+// parallel runs a function for each number below count, 16 at once: as many as an account's calls.
+func parallel(count int, run func(int)) {
+	var workers sync.WaitGroup
+	numbers := make(chan int)
+	for range 16 {
+		workers.Go(func() {
+			for number := range numbers {
+				run(number)
+			}
+		})
+	}
+	for number := range count {
+		numbers <- number
+	}
+	close(numbers)
+	workers.Wait()
+}
+
+// watching limits a manager to one namespace, so that tests with managers of their own can run beside each other.
+func watching(namespace string) string { return "--watch-namespaces=" + namespace }
+
+func deleteNamespace(t *testing.T, namespace string) {
+	t.Helper()
+	kubectl(t, "", "delete", "namespace", namespace, "--wait=false")
+}
+
+func awaitNamespaceGone(t *testing.T, namespace string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", "jsonpath={.status.conditions}"))
+		}
+	})
+	await.Gone(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
+}
+
+// assertAllExpired looks into the providers' own books.
+func assertAllExpired(t *testing.T, upstreams *simulator.Simulator) {
+	t.Helper()
+	for _, object := range upstreams.Objects() {
+		if object.State != simulator.Expired {
+			t.Errorf("%s %s is still %s", object.Provider, object.ID, object.State)
+		}
+	}
+}
+
+// awaitCalls waits until the simulator has received that many calls.
+func awaitCalls(t *testing.T, upstreams *simulator.Simulator, count int) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); len(upstreams.Calls()) < count; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls, waited for %d", len(upstreams.Calls()), count)
+		}
+	}
+}
