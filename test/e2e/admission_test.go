@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,7 +20,7 @@ import (
 
 const admissionBinding = "config/admission/finalizer-at-creation/binding.yaml"
 
-// withAndWithoutAdmission runs a test with the policy that puts the finalizer on at creation, and without it.
+// withAndWithoutAdmission runs a test with the admission policy that adds the finalizer at creation, and without it.
 func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
 	t.Helper()
 	t.Run("with the admission policy", test)
@@ -36,23 +35,20 @@ func withAndWithoutAdmission(t *testing.T, test func(*testing.T)) {
 	})
 }
 
-// awaitAdmission waits until the API server puts the finalizer on such a session when it is created, or no longer does.
+// awaitAdmission waits until the API server adds the finalizer to such a session at creation, or no longer does.
 func awaitAdmission(t *testing.T, wanted bool, options ...gen.SessionOption) {
 	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+	await.True(t, fmt.Sprintf("creates get the finalizer: %v", wanted), func() bool {
 		probe := gen.Session("default", "admission-probe", "omise", gen.ID("omise", 1), options...)
-		// A fresh policy refuses creates until the API server knows its schema.
-		// The test's own context has ended where this is called to clean up.
-		if err := api.Create(context.Background(), probe, client.DryRunAll); err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted {
-			return
-		}
-	}
-	t.Fatalf("the admission policy does not take effect (wanted: %v)", wanted)
+		// The API server rejects creates until it knows the schema of a new policy.
+		// Cleanups call this too, when the test's own context is already canceled.
+		err := api.Create(context.Background(), probe, client.DryRunAll)
+		return err == nil && slices.Contains(probe.Finalizers, v1alpha1.ExpireFinalizer) == wanted
+	})
 }
 
-// TestAReplacedManifestKeepsTheFinalizer has pipelines that write whole manifests, which know nothing of finalizers.
+// TestAReplacedManifestKeepsTheFinalizer replaces whole objects, as pipelines do that know nothing about finalizers. The admission
+// policy keeps the finalizer while the session can be paid.
 func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
@@ -71,7 +67,7 @@ func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 		if !slices.Contains(replaced.Finalizers, v1alpha1.ExpireFinalizer) {
 			t.Errorf("%s has lost its finalizer", session.Name)
 		}
-		// Nobody has come between the replacement and the deletion.
+		// No manager runs between the replacement and the deletion.
 		if err := api.Delete(t.Context(), replaced); err != nil {
 			t.Fatal(err)
 		}
@@ -79,17 +75,13 @@ func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	closed := gen.Session(namespace, "closed", "omise", gen.ID("omise", 77))
 	retained := gen.Session(namespace, "retained", "omise", gen.ID("omise", 78), gen.Active)
 	retained.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
-	for _, session := range []*v1alpha1.PaymentSession{closed, retained} {
-		if err := api.Create(t.Context(), session); err != nil {
-			t.Fatal(err)
-		}
-	}
+	create(t, closed, retained)
 	upstreams.Add(simulator.Object{Provider: "omise", ID: closed.Spec.SessionID, State: simulator.Open})
 	startManager(t, watching(namespace))
 	for _, session := range sessions {
 		await.Gone(t, api, session)
 		if state := upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
-			t.Errorf("%s is gone, and its session is %s", session.Name, state)
+			t.Errorf("%s is deleted, but its session is %s at the provider", session.Name, state)
 		}
 	}
 	closed = await.Until(t, api, closed, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
@@ -98,13 +90,13 @@ func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	retained = await.Reason(t, api, retained, v1alpha1.ReasonSessionNotFound)
 	for _, session := range []*v1alpha1.PaymentSession{closed, retained} {
 		if replaced := replace(session); len(replaced.Finalizers) > 0 {
-			t.Errorf("%s got the finalizers %q, which it does not need", session.Name, replaced.Finalizers)
+			t.Errorf("%s got the finalizers %q, but does not need any", session.Name, replaced.Finalizers)
 		}
 	}
 }
 
-// TestTheFinalizerComesOnlyWhereAManagerWatches replaces the binding of the admission policy by one for each shard, as
-// docs/operations.md says.
+// TestTheFinalizerComesOnlyWhereAManagerWatches replaces the binding of the admission policy with one for each shard, as
+// docs/operations.md says. A session outside every shard gets no finalizer: no manager would release it.
 func TestTheFinalizerComesOnlyWhereAManagerWatches(t *testing.T) {
 	const binding = "payment-session-operator-finalizer"
 	kubectl(t, "", "delete", "mutatingadmissionpolicybinding", binding)

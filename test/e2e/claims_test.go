@@ -5,18 +5,19 @@ package e2e
 
 import (
 	"context"
-	"slices"
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// watchClaims checks each version of each session against the provider's books: what is said to be expired is so.
+// watchClaims checks every version of every session of a namespace until the test ends. A status never reports a session as expired
+// before it is expired at the provider.
 func watchClaims(t *testing.T, upstreams *simulator.Simulator, namespace string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -33,7 +34,7 @@ func watchClaims(t *testing.T, upstreams *simulator.Simulator, namespace string)
 				continue
 			}
 			if state := upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
-				t.Errorf("%s is said to be expired and is %s", session.Name, state)
+				t.Errorf("the status of %s reports it as expired, but it is %s", session.Name, state)
 			}
 		}
 	}()
@@ -44,13 +45,13 @@ func watchClaims(t *testing.T, upstreams *simulator.Simulator, namespace string)
 	})
 }
 
+// claimsExpired reports whether the status of a session reports it as expired.
 func claimsExpired(session *v1alpha1.PaymentSession) bool {
-	return session.Status.State == v1alpha1.SessionStateExpired || slices.ContainsFunc(session.Status.Conditions, func(c metav1.Condition) bool {
-		return c.Type == v1alpha1.ConditionExpired && c.Status == metav1.ConditionTrue
-	})
+	return session.Status.State == v1alpha1.SessionStateExpired ||
+		apimeta.IsStatusConditionTrue(session.Status.Conditions, v1alpha1.ConditionExpired)
 }
 
-// TestTwoLeadersDoNoHarm runs two managers over the same sessions at the same time, as for a moment when a lease is lost.
+// TestTwoLeadersDoNoHarm runs two managers on the same sessions at the same time, as it can happen for a moment when a lease is lost.
 func TestTwoLeadersDoNoHarm(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -62,8 +63,7 @@ func TestTwoLeadersDoNoHarm(t *testing.T) {
 	for i, session := range sessions {
 		await.Reason(t, api, session, v1alpha1.ReasonObserved)
 		if i%2 == 0 {
-			patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`))
-			if err := api.Patch(t.Context(), session, patch); err != nil {
+			if err := api.Patch(t.Context(), session, gen.Expire()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -84,7 +84,7 @@ func TestTwoLeadersDoNoHarm(t *testing.T) {
 			}
 		}
 		if posts > 4 {
-			t.Errorf("%s: %d expire calls, want one or two of each manager", session.Name, posts)
+			t.Errorf("%s: %d expire calls, want one or two from each manager", session.Name, posts)
 		}
 	}
 }

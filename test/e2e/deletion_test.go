@@ -19,8 +19,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// eitherWay are the tests that run with the policy that puts the finalizer on at creation, and without it. Each looks after a
-// namespace of its own, so that all of them run beside each other.
+// eitherWay are the tests that run both with and without the admission policy that adds the finalizer at creation. Each uses its
+// own namespace, so that all of them run in parallel.
 var eitherWay = map[string]func(*testing.T){
 	"namespace teardown":                   namespaceTeardown,
 	"deletion in every order":              deletionInEveryOrder,
@@ -29,6 +29,8 @@ var eitherWay = map[string]func(*testing.T){
 	"a session moved in Git":               aSessionMovedInGitIsNotExpired,
 }
 
+// TestDeletion deletes sessions in every way, with and without the admission policy. Each is expired first, unless its user wants
+// to keep it.
 func TestDeletion(t *testing.T) {
 	withAndWithoutAdmission(t, func(t *testing.T) {
 		for name, test := range eitherWay {
@@ -40,7 +42,8 @@ func TestDeletion(t *testing.T) {
 	})
 }
 
-// deletionInEveryOrder deletes a session, its provider and its Secret by hand, in all orders.
+// deletionInEveryOrder deletes a session, its provider and its Secret with kubectl, in every order. The session is expired, and all
+// three are deleted.
 func deletionInEveryOrder(t *testing.T) {
 	for _, order := range [][]string{
 		{"paymentsession", "paymentprovider", "secret"}, {"paymentsession", "secret", "paymentprovider"},
@@ -64,7 +67,7 @@ func deletionInEveryOrder(t *testing.T) {
 					}
 				}
 				for _, object := range []client.Object{
-					session, gen.Provider(namespace, "circle"), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "circle"}},
+					session, gen.Provider(namespace, "circle"), secretNamed(namespace, "circle"),
 				} {
 					await.Gone(t, api, object)
 				}
@@ -74,15 +77,24 @@ func deletionInEveryOrder(t *testing.T) {
 	}
 }
 
-// rejectedCredentialsHoldADeletionVisibly lets the owner of a namespace see what it waits for, and end it.
+// rejectedCredentialsHoldADeletionVisibly deletes a namespace while the provider rejects the credentials. The conditions of session
+// and namespace show why the deletion waits, and the owner can finish it.
 func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 	ways := []struct {
 		reason string
 		end    []string
 		want   simulator.State
 	}{
-		{"the Secret is repaired", []string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"` + rotated + `"}}`}, simulator.Expired},
-		{"the policy becomes Retain", []string{"patch", "paymentsession", "held", "-p", `{"spec":{"deletionPolicy":"Retain"}}`}, simulator.Open},
+		{
+			"the Secret is fixed",
+			[]string{"patch", "secret", "omise", "-p", `{"stringData":{"secretKey":"` + rotated + `"}}`},
+			simulator.Expired,
+		},
+		{
+			"the policy becomes Retain",
+			[]string{"patch", "paymentsession", "held", "-p", `{"spec":{"deletionPolicy":"Retain"}}`},
+			simulator.Open,
+		},
 	}
 	for _, way := range ways {
 		t.Run(way.reason, func(t *testing.T) {
@@ -93,14 +105,13 @@ func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 			id := gen.ID("omise", 1)
 			upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
 			session := gen.Session(namespace, "held", "omise", id, gen.Active)
-			if err := api.Create(t.Context(), session); err != nil {
-				t.Fatal(err)
-			}
+			create(t, session)
 			await.Reason(t, api, session, v1alpha1.ReasonObserved)
 			upstreams.SetKey("omise", "secretKey", rotated)
 			deleteNamespace(t, namespace)
 			await.Reason(t, api, session, v1alpha1.ReasonCredentialsRejected)
-			await.Until(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
+			terminating := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+			await.Until(t, api, terminating, "its conditions name our finalizer", func(n *corev1.Namespace) bool {
 				return slices.ContainsFunc(n.Status.Conditions, func(c corev1.NamespaceCondition) bool {
 					return strings.Contains(c.Message, v1alpha1.ExpireFinalizer)
 				})
@@ -114,30 +125,25 @@ func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 	}
 }
 
-// finishedSessionsNeedNoOperator deletes closed sessions, and a namespace of them that a ClusterPaymentProvider served, with
-// no operator running.
+// finishedSessionsNeedNoOperator deletes a closed session, and then a namespace of closed sessions of a ClusterPaymentProvider,
+// while no operator runs.
 func finishedSessionsNeedNoOperator(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	running := startManager(t, watching(namespace))
 	secret := gen.Secret("payops-system", "txn")
 	provider := gen.ClusterPaymentProvider("shared", "txn", &v1alpha1.NamespaceSelector{}, gen.Endpoint(url+"/txn"))
-	for _, object := range []client.Object{secret, provider} {
-		if err := api.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
+	create(t, secret, provider)
 	var sessions []*v1alpha1.PaymentSession
 	for i := range 2 {
 		id := gen.ID("txn", i)
 		upstreams.Add(simulator.Object{Provider: "txn", ID: id, State: simulator.Open})
 		session := gen.Session(namespace, fmt.Sprintf("closed-%d", i), "txn", id, gen.ClusterProvider("shared"))
-		if err := api.Create(t.Context(), session); err != nil {
-			t.Fatal(err)
-		}
-		sessions = append(sessions, await.Until(t, api, session, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
+		create(t, session)
+		session = await.Until(t, api, session, "it is closed and released", func(s *v1alpha1.PaymentSession) bool {
 			return s.Status.State == v1alpha1.SessionStateExpired && len(s.Finalizers) == 0
-		}))
+		})
+		sessions = append(sessions, session)
 	}
 	kubectl(t, "", "delete", "paymentprovider", "--all", "-n", namespace)
 	running.stop(t)
@@ -149,25 +155,23 @@ func finishedSessionsNeedNoOperator(t *testing.T) {
 	kubectl(t, "", "delete", "secret", "txn", "-n", "payops-system", "--timeout=60s")
 }
 
-// aSessionMovedInGitIsNotExpired makes a second object of the same session and prunes the first.
+// aSessionMovedInGitIsNotExpired creates a second object for the same session and prunes the first, as GitOps tools do when a
+// manifest is renamed. The second object takes the session over, without a call.
 func aSessionMovedInGitIsNotExpired(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
 	startManager(t, watching(namespace))
 	id := gen.ID("helio", 1)
 	upstreams.Add(simulator.Object{Provider: "helio", ID: id, State: simulator.Open})
-	before, after := gen.Session(namespace, "before", "helio", id, gen.Active), gen.Session(namespace, "after", "helio", id, gen.Active)
-	if err := api.Create(t.Context(), before); err != nil {
-		t.Fatal(err)
-	}
+	before := gen.Session(namespace, "before", "helio", id, gen.Active)
+	after := gen.Session(namespace, "after", "helio", id, gen.Active)
+	create(t, before)
 	await.Reason(t, api, before, v1alpha1.ReasonObserved)
-	if err := api.Create(t.Context(), after); err != nil {
-		t.Fatal(err)
-	}
+	create(t, after)
 	kubectl(t, "", "delete", "paymentsession", "before", "-n", namespace, "--timeout=60s")
 	await.Reason(t, api, after, v1alpha1.ReasonObserved)
 	if state := upstreams.State("helio", id); state != simulator.Open {
-		t.Errorf("the session is %s, want it open: the other object wants it active", state)
+		t.Errorf("the session is %s, want it open, because the other object's desired state is active", state)
 	}
 	if calls := upstreams.CallsOf("helio", id); slices.Contains(calls, simulator.Expire) {
 		t.Errorf("calls %q, want no expiry", calls)

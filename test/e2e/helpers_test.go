@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,10 +18,12 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// secretNamed returns a Secret with nothing but its name.
 func secretNamed(namespace, name string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 }
 
+// create creates objects as the administrator.
 func create(t *testing.T, objects ...client.Object) {
 	t.Helper()
 	for _, object := range objects {
@@ -32,7 +33,7 @@ func create(t *testing.T, objects ...client.Object) {
 	}
 }
 
-// payable makes sessions that can be paid and should stay so, spread over the four providers.
+// payable creates open sessions with the desired state active, spread over the four providers.
 func payable(t *testing.T, upstreams *simulator.Simulator, namespace string, count int) []*v1alpha1.PaymentSession {
 	t.Helper()
 	var sessions []*v1alpha1.PaymentSession
@@ -41,15 +42,13 @@ func payable(t *testing.T, upstreams *simulator.Simulator, namespace string, cou
 		id := gen.ID(provider, i)
 		upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
 		session := gen.Session(namespace, fmt.Sprintf("%s-%d", provider, i), provider, id, gen.Active)
-		if err := api.Create(t.Context(), session); err != nil {
-			t.Fatal(err)
-		}
+		create(t, session)
 		sessions = append(sessions, session)
 	}
 	return sessions
 }
 
-// payableAt makes one session of a provider.
+// payableAt creates an open session of one provider, with the desired state active.
 func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider string) *v1alpha1.PaymentSession {
 	t.Helper()
 	id := gen.ID(provider, 1)
@@ -59,7 +58,7 @@ func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider
 	return session
 }
 
-// parallel runs a function for each number below count, 16 at once: as many as an account's calls.
+// parallel runs a function for each number below count, 16 at once. That is the default of an account's concurrent calls.
 func parallel(count int, run func(int)) {
 	var workers sync.WaitGroup
 	numbers := make(chan int)
@@ -77,25 +76,28 @@ func parallel(count int, run func(int)) {
 	workers.Wait()
 }
 
-// watching limits a manager to one namespace, so that tests with managers of their own can run beside each other.
+// watching limits a manager to one namespace, so that tests with their own managers can run in parallel.
 func watching(namespace string) string { return "--watch-namespaces=" + namespace }
 
+// deleteNamespace deletes a namespace and does not wait.
 func deleteNamespace(t *testing.T, namespace string) {
 	t.Helper()
 	kubectl(t, "", "delete", "namespace", namespace, "--wait=false")
 }
 
+// awaitNamespaceGone waits until a namespace is deleted. If it is not, the log shows its conditions.
 func awaitNamespaceGone(t *testing.T, namespace string) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", "jsonpath={.status.conditions}"))
+			const conditions = "jsonpath={.status.conditions}"
+			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", conditions))
 		}
 	})
 	await.Gone(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 }
 
-// assertAllExpired looks into the providers' own books.
+// assertAllExpired checks that every session is expired at its provider.
 func assertAllExpired(t *testing.T, upstreams *simulator.Simulator) {
 	t.Helper()
 	for _, object := range upstreams.Objects() {
@@ -108,11 +110,10 @@ func assertAllExpired(t *testing.T, upstreams *simulator.Simulator) {
 // awaitCalls waits until the simulator has received that many calls.
 func awaitCalls(t *testing.T, upstreams *simulator.Simulator, count int) {
 	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); len(upstreams.Calls()) < count; <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d calls, waited for %d", len(upstreams.Calls()), count)
+	await.Success(t, fmt.Sprintf("the providers have received %d calls", count), func() error {
+		if got := len(upstreams.Calls()); got < count {
+			return fmt.Errorf("%d calls were received", got)
 		}
-	}
+		return nil
+	})
 }

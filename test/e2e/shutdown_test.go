@@ -17,7 +17,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// gate lets the first expire call through to the provider only when it is opened.
+// gate holds back the first expire call until it is opened. reached is closed when that call arrives.
 type gate struct {
 	providers http.Handler
 	reached   chan struct{}
@@ -37,8 +37,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.providers.ServeHTTP(w, r)
 }
 
-// TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is under way: the call is finished and its outcome
-// written before the process ends.
+// TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is in flight. The manager finishes the call and writes the
+// outcome before it exits.
 func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 	t.Parallel()
 	for _, provider := range gen.Providers {
@@ -62,16 +62,16 @@ func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 			}
 			switch {
 			case claimsExpired(session) && len(session.Finalizers) > 0:
-				t.Errorf("it bears %q and is finished: it would need another operator\n%s", session.Finalizers, running.output(t))
+				t.Errorf("it is closed but has the finalizers %q, which another manager would have to remove\n%s", session.Finalizers, running.output(t))
 			case !claimsExpired(session) && provider != "circle":
 				t.Errorf("the outcome of the call in flight was not written: %+v", session.Status)
 			case !claimsExpired(session):
-				// Circle's reply proves nothing, and the read after it may not be begun any more.
+				// Circle's reply does not prove the expiry, and the manager starts no further read while it stops.
 				startManager(t, watching(namespace))
 				await.Reason(t, api, session, v1alpha1.ReasonExpired)
 			}
 			if calls := len(upstreams.CallsOf(provider, id)); provider != "circle" && calls != 1 {
-				t.Errorf("%d calls, want the one that was in flight", calls)
+				t.Errorf("%d calls, want only the one in flight", calls)
 			}
 		})
 	}
