@@ -13,8 +13,7 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -22,22 +21,22 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// strikes is how often each fault strikes each session.
+// strikes is how many calls of each session each fault affects.
 const strikes = 2
 
-// faults are what a provider, or the way to it, does to a call. Each may be the first answer that a session ever gets.
+// faults are failures of a provider, or of the network on the way to it. Each of them may be the first reply about a session.
 var faults = map[string]*simulator.Fault{
 	"none":                           nil,
 	"500, no effect":                 {Reply: simulator.Reply{Code: http.StatusInternalServerError}},
 	"500 after the effect":           {Reply: simulator.Reply{Code: http.StatusInternalServerError}, Effect: true},
-	"503 with Retry-After":           {Reply: simulator.Reply{Code: http.StatusServiceUnavailable, Header: map[string]string{"Retry-After": "1"}}},
-	"429 with Retry-After":           {Reply: simulator.Reply{Code: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "1"}}},
-	"429 with an absurd Retry-After": {Reply: simulator.Reply{Code: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "-1"}}},
+	"503 with Retry-After":           {Reply: replyWith(http.StatusServiceUnavailable, "Retry-After", "1")},
+	"429 with Retry-After":           {Reply: replyWith(http.StatusTooManyRequests, "Retry-After", "1")},
+	"429 with an absurd Retry-After": {Reply: replyWith(http.StatusTooManyRequests, "Retry-After", "-1")},
 	"dropped, no effect":             {Drop: true},
 	"dropped after the effect":       {Drop: true, Effect: true},
 	"hangs, no effect":               {Hang: true},
 	"hangs after the effect":         {Hang: true, Effect: true},
-	"a redirect":                     {Reply: simulator.Reply{Code: http.StatusFound, Header: map[string]string{"Location": "http://169.254.169.254/"}}},
+	"a redirect":                     {Reply: replyWith(http.StatusFound, "Location", "http://169.254.169.254/")},
 	"a page, not JSON":               {Reply: simulator.Reply{Code: http.StatusOK, Body: "<html>expired</html>"}},
 	"a proxy's 404":                  {Reply: simulator.Reply{Code: http.StatusNotFound, Body: "<html>no such route</html>"}},
 	"a body without end":             {EndlessBody: true},
@@ -45,10 +44,15 @@ var faults = map[string]*simulator.Fault{
 	"late visibility":                nil,
 }
 
-// TestFaults lets every fault strike sessions of every provider that should be expired, that are deleted, and whose namespace is
-// torn down. None is lost, none is called expired before it is, and none takes more tries than there were faults. It prints the
-// table of tries.
-func TestFaults(t *testing.T) { //nolint:tparallel // The group ends before the table is printed; what is in it is parallel.
+// replyWith makes a reply without a body and with one header field.
+func replyWith(code int, name, value string) simulator.Reply {
+	return simulator.Reply{Code: code, Header: map[string]string{name: value}}
+}
+
+// TestFaults runs every fault against sessions of every provider: sessions to expire, deleted sessions, and sessions in a deleted
+// namespace. All of them are expired in the end, none is reported as expired too early, and none takes more calls than the faults
+// explain. The log shows a table of the calls.
+func TestFaults(t *testing.T) { //nolint:tparallel // The table is logged after the group, whose tests are parallel.
 	t.Parallel()
 	var namespaces []string
 	shops := map[string]shop{}
@@ -71,23 +75,23 @@ func TestFaults(t *testing.T) { //nolint:tparallel // The group ends before the 
 			})
 		}
 	})
-	t.Logf("tries (expire calls + reads) until the end, by fault and by what ends the session; all ended expired\n%-32s%s",
+	t.Logf("calls (expire calls + reads) of each session, by fault and by what ends the session; all are expired\n%-32s%s",
 		"", strings.Join(gen.Providers, "                "))
 	for _, name := range slices.Sorted(maps.Keys(table)) {
 		t.Logf("%-32s%s", name, table[name])
 	}
 }
 
-// ends are the three ways in which a session is made to end.
+// ends are the three ways to end a session: its desired state, its deletion, and the deletion of its namespace.
 var ends = []string{"expire", "delete", "teardown"}
 
-// shop is a namespace with providers of its own.
+// shop is a namespace with its own simulated providers.
 type shop struct {
 	upstreams *simulator.Simulator
 	namespace string
 }
 
-// strike runs one fault, and gives its row of the table.
+// strike runs one fault, and returns its row of the table.
 func strike(t *testing.T, name string, in shop) string {
 	t.Helper()
 	upstreams, namespace, fault := in.upstreams, in.namespace, faults[name]
@@ -133,6 +137,7 @@ func strike(t *testing.T, name string, in shop) string {
 	return triesOf(t, upstreams, sessions)
 }
 
+// script affects the next calls of a session.
 func script(upstreams *simulator.Simulator, session *v1alpha1.PaymentSession, fault *simulator.Fault) {
 	if fault != nil {
 		often := *fault
@@ -141,7 +146,7 @@ func script(upstreams *simulator.Simulator, session *v1alpha1.PaymentSession, fa
 	}
 }
 
-// triesOf counts the calls of each session, and fails where there are more than the faults explain.
+// triesOf counts the calls of each session, and fails if there are more than the faults explain.
 func triesOf(t *testing.T, upstreams *simulator.Simulator, sessions map[string][]*v1alpha1.PaymentSession) string {
 	t.Helper()
 	var row strings.Builder
@@ -153,9 +158,9 @@ func triesOf(t *testing.T, upstreams *simulator.Simulator, sessions map[string][
 				calls[operation]++
 			}
 			fmt.Fprintf(&row, "%d+%d ", calls[simulator.Expire], calls[simulator.Observe])
-			// One call, each fault once more, and a read after a reply that proves nothing.
+			// One call, one more for each fault, and reads after replies that do not prove the expiry.
 			if calls[simulator.Expire] > 1+strikes || calls[simulator.Observe] > 3+2*strikes || calls[simulator.Stray] > 0 {
-				t.Errorf("%s: %v calls for one session", session.Name, calls)
+				t.Errorf("%s took the calls %v, more than the faults explain", session.Name, calls)
 			}
 		}
 		row.WriteString("      ")
@@ -163,9 +168,9 @@ func triesOf(t *testing.T, upstreams *simulator.Simulator, sessions map[string][
 	return row.String()
 }
 
-// TestEndlessRepliesDoNotFillTheMemory lets four providers send bodies and headers without end to 200 sessions, and reads the
-// peak of the manager's memory. A manager without limits would read many times as much; this one is built with the race detector,
-// which takes several times what a released one does.
+// TestEndlessRepliesDoNotFillTheMemory has four providers send endless bodies and headers for 200 sessions, and measures the peak of
+// the manager's memory. A manager without limits would use many times the limit of the test. The limit is generous because the race
+// detector multiplies the memory that a program uses.
 func TestEndlessRepliesDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -179,16 +184,15 @@ func TestEndlessRepliesDoNotFillTheMemory(t *testing.T) {
 	for i, session := range sessions {
 		fault := simulator.Fault{EndlessBody: i%8 < 4, EndlessHeader: i%8 >= 4, Times: simulator.Forever}
 		upstreams.Script(session.Spec.ProviderRef.Name, session.Spec.SessionID, fault)
-		patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`))
-		if err := api.Patch(t.Context(), session, patch); err != nil {
+		if err := api.Patch(t.Context(), session, gen.Expire()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, session := range sessions {
-		await.Until(t, api, session, "it is in trouble", func(s *v1alpha1.PaymentSession) bool {
-			return slices.ContainsFunc(s.Status.Conditions, func(c metav1.Condition) bool {
-				return c.Type == v1alpha1.ConditionReady && (c.Reason == v1alpha1.ReasonUnexpectedResponse || c.Reason == v1alpha1.ReasonProviderUnavailable)
-			})
+		await.Until(t, api, session, "its status reports the bad reply", func(s *v1alpha1.PaymentSession) bool {
+			ready := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+			reasons := []string{v1alpha1.ReasonUnexpectedResponse, v1alpha1.ReasonProviderUnavailable}
+			return ready != nil && slices.Contains(reasons, ready.Reason)
 		})
 	}
 	after := running.peakMemory(t)

@@ -18,6 +18,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// noFinalizers is a merge patch that removes every finalizer.
+const noFinalizers = `{"metadata":{"finalizers":null}}`
+
 // secretNamed returns a Secret with nothing but its name.
 func secretNamed(namespace, name string) *corev1.Secret {
 	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}

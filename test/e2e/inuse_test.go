@@ -4,12 +4,12 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -17,14 +17,16 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// awaitHeld waits until a Secret bears our finalizer, or no longer does.
+// awaitHeld waits until a Secret has our finalizer, or no longer has it.
 func awaitHeld(t *testing.T, namespace, name string, wanted bool) {
 	t.Helper()
-	await.Until(t, api, secretNamed(namespace, name), "the finalizer is there or not, as it should be", func(s *corev1.Secret) bool {
+	what := fmt.Sprintf("it has our finalizer: %v", wanted)
+	await.Until(t, api, secretNamed(namespace, name), what, func(s *corev1.Secret) bool {
 		return slices.Contains(s.Finalizers, v1alpha1.InUseFinalizer) == wanted
 	})
 }
 
+// TestTwoProvidersThatShareASecret deletes a Secret and one of its two providers. The Secret stays until the other provider is gone.
 func TestTwoProvidersThatShareASecret(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -49,7 +51,9 @@ func TestTwoProvidersThatShareASecret(t *testing.T) {
 	assertAllExpired(t, upstreams)
 }
 
-func TestAClusterProviderSharesASecretWithANamespacedOne(t *testing.T) {
+// TestASecretOfBothProviderKinds has a ClusterPaymentProvider and a PaymentProvider share a Secret. The Secret keeps its finalizer
+// until both are gone.
+func TestASecretOfBothProviderKinds(t *testing.T) {
 	_, url := simulate(t)
 	startManager(t)
 	namespaced := gen.Provider("payops-system", "helio", gen.Endpoint(url+"/helio"))
@@ -64,6 +68,7 @@ func TestAClusterProviderSharesASecretWithANamespacedOne(t *testing.T) {
 	kubectl(t, "", "delete", "secret", "helio", "-n", "payops-system", "--timeout=60s")
 }
 
+// TestAProviderThatChangesItsSecret has a provider use another Secret. That one gets the finalizer, and the previous one loses it.
 func TestAProviderThatChangesItsSecret(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -75,12 +80,13 @@ func TestAProviderThatChangesItsSecret(t *testing.T) {
 	other := gen.Secret(namespace, "omise")
 	other.Name = "other"
 	create(t, other)
-	kubectl(t, "", "patch", "paymentprovider", "omise", "-n", namespace, "--type=merge", "-p", `{"spec":{"credentialsSecretRef":{"name":"other"}}}`)
+	const useOther = `{"spec":{"credentialsSecretRef":{"name":"other"}}}`
+	kubectl(t, "", "patch", "paymentprovider", "omise", "-n", namespace, "--type=merge", "-p", useOther)
 	awaitHeld(t, namespace, "other", true)
 	awaitHeld(t, namespace, "omise", false)
 	kubectl(t, "", "delete", "secret", "omise", "-n", namespace, "--timeout=60s")
-	// The list in the status gets shorter only after the Secret was let go, so that nothing is forgotten in between.
-	await.Until(t, api, provider, "the other Secret alone is held", func(changed *v1alpha1.PaymentProvider) bool {
+	// The status stops listing a Secret only after the finalizer was released, so that no crash in between forgets it.
+	await.Until(t, api, provider, "it holds only the other Secret", func(changed *v1alpha1.PaymentProvider) bool {
 		return slices.Equal(changed.Status.HeldSecrets, []string{"other"})
 	})
 	await.Reason(t, api, provider, v1alpha1.ReasonAccountReady)
@@ -88,11 +94,12 @@ func TestAProviderThatChangesItsSecret(t *testing.T) {
 	await.Reason(t, api, session, v1alpha1.ReasonObserved)
 }
 
+// TestATerminatingSecretIsValid expires a session with the credentials of a Secret that is being deleted.
 func TestATerminatingSecretIsValid(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
-	// One that was being deleted before the operator saw it cannot get the finalizer any more.
+	// A Secret that is already being deleted cannot get the finalizer: Kubernetes forbids new finalizers then.
 	foreign := gen.Secret(namespace, "omise")
 	foreign.Name, foreign.Finalizers = "foreign", []string{"example.com/hold"}
 	create(t, foreign)
@@ -107,41 +114,44 @@ func TestATerminatingSecretIsValid(t *testing.T) {
 	session := gen.Session(namespace, "late", "late", id)
 	create(t, session)
 	await.Reason(t, api, session, v1alpha1.ReasonExpired)
-	kubectl(t, "", "patch", "secret", "foreign", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	kubectl(t, "", "patch", "secret", "foreign", "-n", namespace, "--type=merge", "-p", noFinalizers)
 	await.Gone(t, api, secretNamed(namespace, "foreign"))
 
-	// A Secret that is deleted and made again is protected again.
+	// A Secret that is deleted and recreated is protected again.
 	kubectl(t, "", "delete", "paymentprovider", "helio", "-n", namespace, "--timeout=60s")
 	kubectl(t, "", "delete", "secret", "helio", "-n", namespace, "--timeout=60s")
 	create(t, gen.Secret(namespace, "helio"), gen.Provider(namespace, "helio", gen.Endpoint(url+"/helio")))
 	awaitHeld(t, namespace, "helio", true)
 }
 
-// TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse speaks as the operator's ServiceAccount.
-func TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse(t *testing.T) {
+// TestTheOperatorMayOnlyChangeItsFinalizer patches a Secret as the operator's ServiceAccount. The admission policy accepts a change of
+// the operator's own finalizer and rejects every other change.
+func TestTheOperatorMayOnlyChangeItsFinalizer(t *testing.T) {
 	t.Parallel()
 	operator := asOperator(t)
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
-	kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":["example.com/hold"],"labels":{"a":"b"}}}`)
+	const hold = `{"metadata":{"finalizers":["example.com/hold"],"labels":{"a":"b"}}}`
+	kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", hold)
 	t.Cleanup(func() {
-		kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+		kubectl(t, "", "patch", "secret", "omise", "-n", namespace, "--type=merge", "-p", noFinalizers)
 	})
+	const owner = `{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"y"}`
 	for _, tc := range []struct{ reason, patch, wants string }{
-		{"our finalizer beside another's", `{"metadata":{"finalizers":["example.com/hold","payments.payops.dev/in-use"]}}`, ""},
-		{"another's finalizer", `{"metadata":{"finalizers":["payments.payops.dev/in-use"]}}`, "no finalizer of a Secret but its own"},
+		{"our finalizer next to another one", `{"metadata":{"finalizers":["example.com/hold","payments.payops.dev/in-use"]}}`, ""},
+		{"another finalizer", `{"metadata":{"finalizers":["payments.payops.dev/in-use"]}}`, "no finalizer of a Secret but its own"},
 		{"data", `{"data":{"secretKey":"eA=="}}`, "what a Secret holds"},
 		{"all data", `{"data":null}`, "what a Secret holds"},
 		{"more data", `{"stringData":{"more":"x"}}`, "what a Secret holds"},
 		{"a label", `{"metadata":{"labels":{"a":"c"}}}`, "labels, annotations and owners"},
 		{"no labels", `{"metadata":{"labels":null}}`, "labels, annotations and owners"},
 		{"an annotation", `{"metadata":{"annotations":{"a":"b"}}}`, "labels, annotations and owners"},
-		{"an owner", `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"y"}]}}`, "labels, annotations and owners"},
+		{"an owner", `{"metadata":{"ownerReferences":[` + owner + `]}}`, "labels, annotations and owners"},
 		{"immutable", `{"immutable":true}`, "what a Secret holds"},
 	} {
-		err := operator.Patch(t.Context(), secretNamed(namespace, "omise"), client.RawPatch("application/merge-patch+json", []byte(tc.patch)))
+		err := operator.Patch(t.Context(), secretNamed(namespace, "omise"), gen.MergePatch(tc.patch))
 		if tc.wants == "" && err != nil || tc.wants != "" && (err == nil || !strings.Contains(err.Error(), tc.wants)) {
-			t.Errorf("%s: %v, want a refusal that says %q", tc.reason, err, tc.wants)
+			t.Errorf("%s: %v, want an error that says %q", tc.reason, err, tc.wants)
 		}
 	}
 	for reason, err := range map[string]error{
@@ -150,17 +160,19 @@ func TestTheOperatorMayChangeOneFinalizerOfASecretAndNothingElse(t *testing.T) {
 		"delete": operator.Delete(t.Context(), secretNamed(namespace, "omise")),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "forbidden") {
-			t.Errorf("%s Secrets: %v, want it forbidden", reason, err)
+			t.Errorf("%s Secrets: %v, want it to be forbidden", reason, err)
 		}
 	}
 }
 
-// TestWhoNamesASecretMustBeAllowedToReadIt makes providers as a developer who may not read Secrets.
+// TestWhoNamesASecretMustBeAllowedToReadIt creates a provider as a developer. Its Secret must be one that the developer may read:
+// otherwise, the provider could send its content to any endpoint.
 func TestWhoNamesASecretMustBeAllowedToReadIt(t *testing.T) {
 	t.Parallel()
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
-	kubectl(t, "", "create", "role", "developer", "-n", namespace, "--verb=create,update,patch,get", "--resource=paymentproviders.payments.payops.dev")
+	kubectl(t, "", "create", "role", "developer", "-n", namespace,
+		"--verb=create,update,patch,get", "--resource=paymentproviders.payments.payops.dev")
 	kubectl(t, "", "create", "rolebinding", "developer", "-n", namespace, "--role=developer", "--user=dev")
 	const manifest = `
 apiVersion: payments.payops.dev/v1alpha1
@@ -170,9 +182,10 @@ spec: {className: omise, endpoint: "https://evil.example", credentialsSecretRef:
 `
 	output, err := plane.Run(manifest, "apply", "-n", namespace, "--as=dev", "-f", "-")
 	if err == nil || !strings.Contains(output, "you may not get Secret "+namespace+"/omise") {
-		t.Errorf("got %v, want it refused", err)
+		t.Errorf("got %v, want it to be rejected", err)
 	}
-	kubectl(t, "", "create", "role", "reader", "-n", namespace, "--verb=get", "--resource=secrets", "--resource-name=omise")
+	kubectl(t, "", "create", "role", "reader", "-n", namespace,
+		"--verb=get", "--resource=secrets", "--resource-name=omise")
 	kubectl(t, "", "create", "rolebinding", "reader", "-n", namespace, "--role=reader", "--user=dev")
 	kubectl(t, manifest, "apply", "-n", namespace, "--as=dev", "-f", "-")
 }
