@@ -19,11 +19,11 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 )
 
-// rotated is a credential that tests change to.
+// rotated is a credential that tests rotate to.
 const rotated = "skey_test_rotated"
 
-// inspect looks, after each manager that a test ran, for what must not be there: a credential in its log at the highest
-// verbosity, in its arguments, in any object that it can write, or a right that it lacks.
+// inspect checks every manager that a test has run. There must be no credential in its log at the highest verbosity, in its arguments
+// or in any object that it can write, and no panic or missing permission in its log.
 func (m *manager) inspect(t *testing.T) {
 	t.Helper()
 	log := m.output(t)
@@ -41,26 +41,26 @@ func (m *manager) inspect(t *testing.T) {
 	for where, text := range seen {
 		for _, credential := range canaries(t) {
 			if strings.Contains(text, credential) {
-				t.Errorf("a credential stands in %s", where)
+				t.Errorf("%s contains a credential", where)
 			}
 		}
 	}
 	if strings.Contains(log, "Response Body") {
-		t.Error("the log holds bodies of the API server's replies: in dumps, in which no credential would be found")
+		t.Error("the log contains dumps of the API server's replies, in which the search for credentials would find nothing")
 	}
 	for line := range strings.Lines(log) {
-		if strings.Contains(line, "orbidden") && !m.losesItsRights || strings.Contains(line, "panic") {
-			t.Errorf("the log tells of a right that is lacking, or of a panic: %s", line)
+		if strings.Contains(line, "orbidden") && !m.losesItsRoles || strings.Contains(line, "panic") {
+			t.Errorf("the log shows a missing permission or a panic: %s", line)
 		}
 	}
 }
 
-// everyObject is all objects of a kind as text; none where the kind is not installed.
+// everyObject returns all objects of a kind as text. It returns an empty text if the kind is not installed.
 func everyObject(t *testing.T, kind schema.GroupVersionKind) string {
 	t.Helper()
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(kind)
-	// The test's own context has ended where this is called to clean up.
+	// Cleanups call this, when the test's own context is already canceled.
 	if err := api.List(context.Background(), list); err != nil {
 		return ""
 	}
@@ -71,7 +71,7 @@ func everyObject(t *testing.T, kind schema.GroupVersionKind) string {
 	return string(text)
 }
 
-// canaries are all credentials that tests use, in the forms in which a request holds them.
+// canaries returns all credentials that tests use, in every encoding in which a request contains them.
 func canaries(t *testing.T) []string {
 	t.Helper()
 	plain := []string{rotated}

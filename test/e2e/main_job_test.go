@@ -13,7 +13,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestMainJob expires sessions of four providers, with kubectl alone.
+// TestMainJob expires sessions of all four providers with kubectl alone, with the calls that each provider needs and no other.
 func TestMainJob(t *testing.T) {
 	upstreams, url := simulate(t)
 	startManager(t, "--leader-elect")
@@ -41,16 +41,22 @@ spec:
 		return `--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=` + reason
 	}
 	for _, provider := range gen.Providers {
-		kubectl(t, "", "wait", "-n", namespace, "paymentprovider/"+provider, "--for=condition=Ready", "--timeout=60s")
-		kubectl(t, "", "wait", "-n", namespace, "paysess/"+provider+"-open", "paysess/"+provider+"-expired", "--for=condition=Ready", "--timeout=60s")
-		kubectl(t, "", "wait", "-n", namespace, "paysess/"+provider+"-paid", reason("PaymentCompleted"), "--timeout=60s")
-		kubectl(t, "", "wait", "-n", namespace, "paysess/"+provider+"-unknown", reason("SessionNotFound"), "--timeout=60s")
+		wait := func(arguments ...string) {
+			kubectl(t, "", append([]string{"wait", "-n", namespace, "--timeout=60s"}, arguments...)...)
+		}
+		wait("paymentprovider/"+provider, "--for=condition=Ready")
+		wait("paysess/"+provider+"-open", "paysess/"+provider+"-expired", "--for=condition=Ready")
+		wait("paysess/"+provider+"-paid", reason("PaymentCompleted"))
+		wait("paysess/"+provider+"-unknown", reason("SessionNotFound"))
 	}
 	for provider, want := range map[string][]string{
-		"circle": {simulator.Expire, simulator.Observe}, "helio": {simulator.Expire}, "omise": {simulator.Expire}, "txn": {simulator.Expire},
+		"circle": {simulator.Expire, simulator.Observe},
+		"helio":  {simulator.Expire},
+		"omise":  {simulator.Expire},
+		"txn":    {simulator.Expire},
 	} {
 		if state := upstreams.State(provider, gen.ID(provider, 0)); state != simulator.Expired {
-			t.Errorf("%s's books say %q of the open session", provider, state)
+			t.Errorf("the session that was open is %[2]q at %[1]s", provider, state)
 		}
 		if got := upstreams.CallsOf(provider, gen.ID(provider, 0)); !slices.Equal(got, want) {
 			t.Errorf("%s received %q for the open session, want %q", provider, got, want)
@@ -58,19 +64,21 @@ spec:
 	}
 	for _, call := range upstreams.Calls() {
 		if call.Operation == simulator.Stray {
-			t.Errorf("%s received a call that it does not have: %s", call.Provider, call.ID)
+			t.Errorf("%s received a call that its API does not have: %s", call.Provider, call.ID)
 		}
 	}
 	table := kubectl(t, "", "get", "paymentsessions", "-n", namespace)
-	if heading := strings.Fields(strings.Split(table, "\n")[0]); !slices.Equal(heading, []string{"NAME", "PROVIDER", "DESIRED", "STATE", "READY", "REASON", "AGE"}) {
-		t.Errorf("columns %q", heading)
+	columns := []string{"NAME", "PROVIDER", "DESIRED", "STATE", "READY", "REASON", "AGE"}
+	if heading := strings.Fields(strings.Split(table, "\n")[0]); !slices.Equal(heading, columns) {
+		t.Errorf("the columns are %q, want %q", heading, columns)
 	}
-	if wide := kubectl(t, "", "get", "payops", "-n", namespace, "-o", "wide"); !strings.Contains(wide, "SESSION ID") || !strings.Contains(wide, "UPSTREAM") {
+	wide := kubectl(t, "", "get", "payops", "-n", namespace, "-o", "wide")
+	if !strings.Contains(wide, "SESSION ID") || !strings.Contains(wide, "UPSTREAM") {
 		t.Errorf("the wide view lacks the session id or the upstream status:\n%s", wide)
 	}
 }
 
-// TestExplain shows the field comments, which are the users' documentation.
+// TestExplain checks that kubectl explain describes every field.
 func TestExplain(t *testing.T) {
 	for _, resource := range []string{"paymentsession", "paymentprovider", "clusterpaymentprovider", "paymentproviderclass"} {
 		text := kubectl(t, "", "explain", resource, "--recursive=false")

@@ -17,10 +17,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -28,19 +26,20 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// shardLabel is the label that assigns a session to a shard.
 const shardLabel = "payops.example/shard"
 
-// shard is a manager that looks after the sessions with one label in a namespace, and what it asks of the API server.
+// shard is a manager for the sessions of a namespace with one label, and the requests that it sends to the API server.
 type shard struct {
 	name, namespace string
 	manager         *manager
 
 	mu sync.Mutex
-	// requests are method, path and query of each.
+	// requests holds the method, path and query of each request.
 	requests []string
 }
 
-// startShard starts a manager whose requests go through a proxy that remembers them.
+// startShard starts a manager that reaches the API server through a proxy, which records the requests.
 func startShard(t *testing.T, name, namespace string) *shard {
 	t.Helper()
 	started := &shard{name: name, namespace: namespace}
@@ -58,7 +57,7 @@ func startShard(t *testing.T, name, namespace string) *shard {
 			started.requests = append(started.requests, request.In.Method+" "+request.In.URL.RequestURI())
 		},
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}},
-		// A watch is passed on line by line.
+		// Every event of a watch is forwarded at once.
 		FlushInterval: -1,
 	}
 	server := httptest.NewTLSServer(proxy)
@@ -71,16 +70,18 @@ func startShard(t *testing.T, name, namespace string) *shard {
 		t.Fatal(err)
 	}
 	config.Clusters["test"].Server = server.URL
-	config.Clusters["test"].CertificateAuthorityData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	certificate := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	config.Clusters["test"].CertificateAuthorityData = pem.EncodeToMemory(certificate)
 	through := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := clientcmd.WriteToFile(*config, through); err != nil {
 		t.Fatal(err)
 	}
-	started.manager = startManager(t, "--kubeconfig="+through, watching(namespace), "--leader-elect", "--watch-label-selector="+shardLabel+"="+name)
+	started.manager = startManager(t, "--kubeconfig="+through, watching(namespace), "--leader-elect",
+		"--watch-label-selector="+shardLabel+"="+name)
 	return started
 }
 
-// asked reports whether the manager has made a request with all of these parts.
+// asked reports whether the manager has sent a request that contains all parts.
 func (s *shard) asked(parts ...string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,29 +90,24 @@ func (s *shard) asked(parts ...string) bool {
 	})
 }
 
-// awaitAsked waits until the manager has made such a request.
+// awaitAsked waits until the manager has sent such a request.
 func (s *shard) awaitAsked(t *testing.T, parts ...string) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(2 * time.Minute); !s.asked(parts...); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("manager %s never asked for %q", s.name, parts)
-		}
-	}
+	await.True(t, fmt.Sprintf("manager %s has sent a request with %q", s.name, parts), func() bool { return s.asked(parts...) })
 }
 
-// writesProviders reports whether the manager has written a provider or a Secret of its namespace.
+// writesProviders reports whether the manager has written a provider or a Secret in its namespace.
 func (s *shard) writesProviders() bool {
 	return s.asked("PATCH", s.namespace+"/paymentproviders/") || s.asked("PATCH", s.namespace+"/secrets/")
 }
 
-// shardOf makes a session one of a shard.
+// shardOf assigns a session to a shard.
 func shardOf(name string) gen.SessionOption {
 	return func(session *v1alpha1.PaymentSession) { session.Labels = map[string]string{shardLabel: name} }
 }
 
-// TestShards runs two managers side by side, each with half of the sessions of a namespace.
+// TestShards runs two managers, each for half of the sessions of a namespace. No manager writes the sessions of another shard, and only
+// one writes providers.
 func TestShards(t *testing.T) {
 	t.Parallel()
 	upstreams, simulated := simulate(t)
@@ -121,7 +117,8 @@ func TestShards(t *testing.T) {
 	sessions := map[string][]*v1alpha1.PaymentSession{}
 	for _, each := range shards {
 		for i := range 8 {
-			sessions[each.name] = append(sessions[each.name], shardedSession(t, upstreams, namespace, each.name, i, gen.Active))
+			session := shardedSession(t, upstreams, namespace, each.name, i, gen.Active)
+			sessions[each.name] = append(sessions[each.name], session)
 		}
 	}
 	for name, list := range sessions {
@@ -129,7 +126,7 @@ func TestShards(t *testing.T) {
 			await.Reason(t, api, session, v1alpha1.ReasonObserved)
 			var err error
 			if i%2 == 0 {
-				err = api.Patch(t.Context(), session, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`)))
+				err = api.Patch(t.Context(), session, gen.Expire())
 			} else {
 				err = api.Delete(t.Context(), session)
 			}
@@ -149,7 +146,7 @@ func TestShards(t *testing.T) {
 		}
 	}
 	if got := upstreams.CallsOf(nobodys.Spec.ProviderRef.Name, nobodys.Spec.SessionID); len(got) > 0 {
-		t.Errorf("the session of no shard was called for: %v", got)
+		t.Errorf("the session outside every shard caused the calls %v", got)
 	}
 	writer, other := shards[0], shards[1]
 	if other.writesProviders() {
@@ -159,7 +156,7 @@ func TestShards(t *testing.T) {
 	for _, each := range shards {
 		for _, stranger := range []string{"a", "b", "c"} {
 			if stranger != each.name && each.asked("PATCH", "/paymentsessions/shard-"+stranger) {
-				t.Errorf("manager %s has written sessions of %s", each.name, stranger)
+				t.Errorf("manager %s has written sessions of shard %s", each.name, stranger)
 			}
 		}
 	}
@@ -167,22 +164,26 @@ func TestShards(t *testing.T) {
 		t.Errorf("both managers have written providers: %s", other.requests)
 	}
 	theOtherTakesOver(t, upstreams, namespace, writer, other)
-	kubectl(t, "", "patch", "paysess", nobodys.Name, "-n", namespace, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+	kubectl(t, "", "patch", "paysess", nobodys.Name, "-n", namespace, "--type=merge", "-p", noFinalizers)
 }
 
-// theProviderIsHeldForTheOtherShard deletes a provider that only a session of the other shard needs, which its writer's cache does
-// not hold.
-func theProviderIsHeldForTheOtherShard(t *testing.T, upstreams *simulator.Simulator, namespace string, writer, other *shard) {
+// theProviderIsHeldForTheOtherShard deletes a provider that only a session of the other shard needs. The manager that writes the
+// provider does not have that session in its cache, and keeps the finalizer all the same.
+func theProviderIsHeldForTheOtherShard(
+	t *testing.T, upstreams *simulator.Simulator, namespace string, writer, other *shard,
+) {
 	t.Helper()
 	open := shardedSession(t, upstreams, namespace, other.name, 100, gen.Active)
 	await.Reason(t, api, open, v1alpha1.ReasonObserved)
 	provider := open.Spec.ProviderRef.Name
 	for _, each := range []string{writer.name, other.name} {
-		kubectl(t, "", "delete", "paysess", "-n", namespace, "-l", shardLabel+"="+each, "--field-selector=metadata.name!="+open.Name, "--timeout=60s")
+		kubectl(t, "", "delete", "paysess", "-n", namespace, "-l", shardLabel+"="+each,
+			"--field-selector=metadata.name!="+open.Name, "--timeout=60s")
 	}
 	kubectl(t, "", "delete", "paymentprovider", provider, "-n", namespace, "--wait=false")
 	writer.awaitAsked(t, "GET", "/paymentsessions?", url.QueryEscape("spec.providerRef.name="+provider))
-	await.Until(t, api, gen.Provider(namespace, provider), "it is being deleted and held", func(held *v1alpha1.PaymentProvider) bool {
+	held := gen.Provider(namespace, provider)
+	await.Until(t, api, held, "it is being deleted and held", func(held *v1alpha1.PaymentProvider) bool {
 		return !held.DeletionTimestamp.IsZero() && slices.Contains(held.Finalizers, v1alpha1.InUseFinalizer)
 	})
 	kubectl(t, "", "delete", "paysess", open.Name, "-n", namespace, "--timeout=60s")
@@ -192,7 +193,7 @@ func theProviderIsHeldForTheOtherShard(t *testing.T, upstreams *simulator.Simula
 	await.Gone(t, api, gen.Provider(namespace, provider))
 }
 
-// theOtherTakesOver ends the manager that writes providers. The other one then does.
+// theOtherTakesOver stops the manager that writes providers. The other one then writes them.
 func theOtherTakesOver(t *testing.T, upstreams *simulator.Simulator, namespace string, writer, other *shard) {
 	t.Helper()
 	writer.manager.stop(t)
@@ -203,13 +204,15 @@ func theOtherTakesOver(t *testing.T, upstreams *simulator.Simulator, namespace s
 	create(t, secret, created)
 	await.Reason(t, api, created, v1alpha1.ReasonAccountReady)
 	if !other.writesProviders() {
-		t.Error("somebody else than the manager that is left has written the provider")
+		t.Error("the provider is ready, but the remaining manager has not written it")
 	}
 	await.Reason(t, api, shardedSession(t, upstreams, namespace, other.name, 101), v1alpha1.ReasonExpired)
 }
 
-// shardedSession makes a session of a shard; the last provider is left to what needs one of its own.
-func shardedSession(t *testing.T, upstreams *simulator.Simulator, namespace, shard string, number int, options ...gen.SessionOption) *v1alpha1.PaymentSession {
+// shardedSession creates a session of a shard. Only session 100 uses the last provider.
+func shardedSession(
+	t *testing.T, upstreams *simulator.Simulator, namespace, shard string, number int, options ...gen.SessionOption,
+) *v1alpha1.PaymentSession {
 	t.Helper()
 	provider := gen.Providers[number%3]
 	if number == 100 {
@@ -217,7 +220,8 @@ func shardedSession(t *testing.T, upstreams *simulator.Simulator, namespace, sha
 	}
 	id := gen.ID(provider, number+1000*int(shard[0]))
 	upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
-	session := gen.Session(namespace, fmt.Sprintf("shard-%s-%d", shard, number), provider, id, append(options, shardOf(shard))...)
+	name := fmt.Sprintf("shard-%s-%d", shard, number)
+	session := gen.Session(namespace, name, provider, id, append(options, shardOf(shard))...)
 	create(t, session)
 	return session
 }

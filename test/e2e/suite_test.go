@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e tests the built binary as its users meet it: installed by make install, running under the ServiceAccount and
-// roles of config/rbac, driven with kubectl, on a control plane whose controller manager runs.
+// Package e2e tests the built binary as its users run it: make install installs it, it runs with the ServiceAccount and the roles of
+// config/rbac, and kubectl drives it, on a control plane with a kube-controller-manager.
 package e2e
 
 import (
@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/await"
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 	"github.com/payops-dev/payment-session-operator/test/process"
@@ -34,9 +35,9 @@ var (
 	plane *controlplane.ControlPlane
 	// api is the administrator's client.
 	api client.WithWatch
-	// binary is the manager that was built.
+	// binary is the path of the manager that prepare built.
 	binary string
-	// kubeconfig is the ServiceAccount's.
+	// kubeconfig is the path of a kubeconfig with the ServiceAccount's token.
 	kubeconfig string
 )
 
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 	controlplane.Main(m, controlplane.Options{ControllerManager: true}, prepare)
 }
 
-// prepare builds the manager, installs everything and becomes the ServiceAccount.
+// prepare builds the manager and installs everything.
 func prepare(started *controlplane.ControlPlane) (err error) {
 	plane = started
 	ctrl.SetLogger(logr.Discard())
@@ -58,7 +59,7 @@ func prepare(started *controlplane.ControlPlane) (err error) {
 	return install()
 }
 
-// install installs all but the Deployment, and becomes the ServiceAccount that it makes.
+// install installs everything but the Deployment, and writes a kubeconfig for the ServiceAccount that it creates.
 func install() error {
 	if err := command("make", "--no-print-directory", "install"); err != nil {
 		return err
@@ -68,7 +69,7 @@ func install() error {
 	return err
 }
 
-// command runs a program in the repository's folder, as the administrator.
+// command runs a program in the repository's root, as the administrator.
 func command(name string, arguments ...string) error {
 	run := exec.Command(name, arguments...)
 	run.Dir, run.Env = gen.Root(), append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig)
@@ -78,7 +79,7 @@ func command(name string, arguments ...string) error {
 	return nil
 }
 
-// asOperator is a client with the rights of the ServiceAccount.
+// asOperator returns a client with the permissions of the operator's ServiceAccount.
 func asOperator(t *testing.T) client.Client {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -97,13 +98,13 @@ type manager struct {
 	command *exec.Cmd
 	log     *os.File
 	ended   chan error
-	// terminated is true once SIGTERM was sent: a second one would cut the shutdown short.
+	// terminated is set when SIGTERM was sent: controller-runtime exits at once on the second one.
 	terminated bool
-	// losesItsRights is true where a test takes its roles away.
-	losesItsRights bool
+	// losesItsRoles is set when a test deletes its roles.
+	losesItsRoles bool
 }
 
-// startManager starts the built binary under the ServiceAccount; it is ended with the test.
+// startManager starts the built binary with the ServiceAccount, and stops it when the test ends.
 func startManager(t *testing.T, flags ...string) *manager {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "manager.log"))
@@ -124,23 +125,17 @@ func startManager(t *testing.T, flags ...string) *manager {
 	return running
 }
 
-// terminate asks the manager to end, as Kubernetes does, and returns when it has begun to.
+// terminate sends SIGTERM, as Kubernetes does, and returns when the manager has begun to stop.
 func (m *manager) terminate(t *testing.T) {
 	t.Helper()
 	if err := m.command.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	m.terminated = true
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(m.output(t), "Stopping and waiting"); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatal("the manager does not begin to end")
-		}
-	}
+	await.True(t, "the manager begins to stop", func() bool { return strings.Contains(m.output(t), "Stopping and waiting") })
 }
 
-// stop ends the manager as Kubernetes does, and waits until it has ended.
+// stop stops the manager as Kubernetes does, and waits until its process has exited.
 func (m *manager) stop(t *testing.T) {
 	t.Helper()
 	if m.ended == nil {
@@ -152,17 +147,17 @@ func (m *manager) stop(t *testing.T) {
 	select {
 	case err := <-m.ended:
 		if err != nil {
-			t.Errorf("the manager ended with %v\n%s", err, m.output(t))
+			t.Errorf("the manager exited with %v\n%s", err, m.output(t))
 		}
 	case <-time.After(2 * time.Minute):
 		_ = m.command.Process.Kill()
-		t.Error("the manager did not end")
+		t.Error("the manager did not exit")
 	}
 	m.ended = nil
 	m.inspect(t)
 }
 
-// kill ends the manager as a machine that fails does.
+// kill kills the manager without a shutdown, as a failing machine would.
 func (m *manager) kill(t *testing.T) {
 	t.Helper()
 	if err := m.command.Process.Kill(); err != nil {
@@ -173,7 +168,7 @@ func (m *manager) kill(t *testing.T) {
 	m.inspect(t)
 }
 
-// peakMemory is the most memory that the manager has had so far, in bytes.
+// peakMemory returns the most memory that the manager has used so far, in bytes.
 func (m *manager) peakMemory(t *testing.T) int64 {
 	t.Helper()
 	peak, err := process.PeakMemory(m.command.Process.Pid)
@@ -183,7 +178,7 @@ func (m *manager) peakMemory(t *testing.T) int64 {
 	return peak
 }
 
-// output is the log so far.
+// output returns the manager's log so far.
 func (m *manager) output(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(m.log.Name())
@@ -200,7 +195,7 @@ func simulate(t *testing.T) (*simulator.Simulator, string) {
 	return upstreams, serve(t, upstreams, upstreams.Handler())
 }
 
-// serve serves a handler in front of the four providers until the test ends.
+// serve serves a handler until the test ends, and closes the simulator behind it.
 func serve(t *testing.T, upstreams *simulator.Simulator, handler http.Handler) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -209,7 +204,7 @@ func serve(t *testing.T, upstreams *simulator.Simulator, handler http.Handler) s
 	return server.URL
 }
 
-// kubectl runs kubectl as the administrator and fails the test if it fails.
+// kubectl runs kubectl as the administrator and returns its output. The test fails if kubectl does.
 func kubectl(t *testing.T, input string, arguments ...string) string {
 	t.Helper()
 	output, err := plane.Run(input, arguments...)
@@ -219,21 +214,15 @@ func kubectl(t *testing.T, input string, arguments ...string) string {
 	return output
 }
 
-// newNamespace makes a namespace with the four accounts in it.
+// newNamespace creates a namespace with a Secret and a PaymentProvider for each of the four providers.
 func newNamespace(t *testing.T, url string, options ...gen.ProviderOption) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
-	if err := api.Create(t.Context(), namespace); err != nil {
-		t.Fatal(err)
-	}
+	create(t, namespace)
 	name := namespace.Name
 	for _, provider := range gen.Providers {
 		all := append([]gen.ProviderOption{gen.Endpoint(url + "/" + provider), gen.RateLimit(1000, time.Second)}, options...)
-		for _, object := range []client.Object{gen.Secret(name, provider), gen.Provider(name, provider, all...)} {
-			if err := api.Create(t.Context(), object); err != nil {
-				t.Fatal(err)
-			}
-		}
+		create(t, gen.Secret(name, provider), gen.Provider(name, provider, all...))
 	}
 	return name
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestUninstall takes everything back with the operator up. Without one, the test of the Helm chart does.
+// TestUninstall uninstalls everything while the operator runs. It expires no session and leaves no finalizer. The test of the Helm chart
+// uninstalls without an operator.
 func TestUninstall(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
@@ -24,8 +25,8 @@ func TestUninstall(t *testing.T) {
 	for _, session := range payable(t, upstreams, namespace, 8) {
 		await.Reason(t, api, session, v1alpha1.ReasonObserved)
 	}
-	// What is installed goes from under the manager's feet, its own roles included.
-	running.losesItsRights = true
+	// The uninstall deletes the roles of the running manager.
+	running.losesItsRoles = true
 	t.Cleanup(func() {
 		if err := install(); err != nil {
 			t.Fatal(err)
@@ -44,14 +45,16 @@ func TestUninstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(secrets.Items) != len(gen.Providers) {
-		t.Errorf("%d Secrets are left, want the user's %d", len(secrets.Items), len(gen.Providers))
+		t.Errorf("%d Secrets are left, want the %d of the user", len(secrets.Items), len(gen.Providers))
 	}
 	for i := range secrets.Items {
 		if len(secrets.Items[i].Finalizers) > 0 {
-			t.Errorf("Secret %s bears %q", secrets.Items[i].Name, secrets.Items[i].Finalizers)
+			t.Errorf("Secret %s still has the finalizers %q", secrets.Items[i].Name, secrets.Items[i].Finalizers)
 		}
 	}
-	if left := kubectl(t, "", "get", "crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,mutatingadmissionpolicy", "-o", "name"); strings.Contains(left, "payops") || strings.Contains(left, "payment-session") {
+	const kinds = "crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,mutatingadmissionpolicy"
+	left := kubectl(t, "", "get", kinds, "-o", "name")
+	if strings.Contains(left, "payops") || strings.Contains(left, "payment-session") {
 		t.Errorf("left behind:\n%s", left)
 	}
 }
