@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package argocd runs the health checks and actions of config/argocd as Argo CD does: with the same Lua, the same few libraries,
-// and the object as the global obj.
+// Package argocd runs the health checks and actions of config/argocd as Argo CD does: with the same Lua interpreter,
+// the same few libraries, and the object as the global variable obj.
 package argocd
 
 import (
@@ -22,16 +22,16 @@ import (
 
 const (
 	group = "payments.payops.dev"
-	// timeout is for a script that never ends.
+	// timeout ends a script with an endless loop.
 	timeout = 10 * time.Second
 )
 
-// Folder is where the customizations of a kind are; "_" stands for every kind.
+// Folder returns the folder with the customizations of a kind. The kind "_" means every kind.
 func Folder(kind string) string {
 	return filepath.Join(gen.Root(), "config", "argocd", "resource_customizations", group, kind)
 }
 
-// Health is what a health check says.
+// Health is the result of a health check.
 type Health struct {
 	Status  string `json:"status"`
 	Message string `json:"message"`
@@ -43,24 +43,29 @@ func HealthOf(object map[string]any) (Health, error) {
 	return health, run(filepath.Join(Folder("_"), "health.lua"), object, &health)
 }
 
-// Availability of an action.
+// Availability is the state of an action.
 type Availability struct {
 	Disabled bool `json:"disabled"`
 }
 
-// Actions are those that Argo CD offers for a session.
+// Actions returns the actions that Argo CD offers for a session.
 func Actions(session map[string]any) (map[string]Availability, error) {
 	actions := map[string]Availability{}
-	return actions, run(filepath.Join(Folder("PaymentSession"), "actions", "discovery.lua"), session, &actions)
+	return actions, run(actionPath("discovery.lua"), session, &actions)
 }
 
-// Act runs an action on a session, and gives the session that it makes of it.
+// Act runs an action on a session, and returns the changed session.
 func Act(name string, session map[string]any) (map[string]any, error) {
 	changed := map[string]any{}
-	return changed, run(filepath.Join(Folder("PaymentSession"), "actions", name, "action.lua"), session, &changed)
+	return changed, run(actionPath(name, "action.lua"), session, &changed)
 }
 
-// run runs a script and reads the table that it returns into result.
+// actionPath returns the path of a script below the actions of a session.
+func actionPath(elements ...string) string {
+	return filepath.Join(append([]string{Folder("PaymentSession"), "actions"}, elements...)...)
+}
+
+// run runs a script and decodes the table that it returns into result.
 func run(path string, object map[string]any, result any) error {
 	script, err := os.ReadFile(path)
 	if err != nil {
@@ -89,12 +94,15 @@ func run(path string, object map[string]any, result any) error {
 	return yaml.Unmarshal(text, result)
 }
 
-// newState opens what Argo CD opens: of os it passes on the clock alone.
+// newState opens the libraries that Argo CD opens. Of os, there is only the date.
 func newState() (*lua.LState, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	var failures []error
-	for name, open := range map[string]lua.LGFunction{lua.LoadLibName: lua.OpenPackage, lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
-		failures = append(failures, state.CallByParam(lua.P{Fn: state.NewFunction(open), Protect: true}, lua.LString(name)))
+	for name, open := range map[string]lua.LGFunction{
+		lua.LoadLibName: lua.OpenPackage, lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable,
+	} {
+		call := lua.P{Fn: state.NewFunction(open), Protect: true}
+		failures = append(failures, state.CallByParam(call, lua.LString(name)))
 	}
 	state.PreloadModule("os", func(state *lua.LState) int {
 		clock := state.NewTable()
@@ -108,7 +116,7 @@ func newState() (*lua.LState, error) {
 	return state, errors.Join(failures...)
 }
 
-// plain turns what Kubernetes decodes numbers to into what Lua knows.
+// plain converts integers, which gopher-json cannot convert, to the float64 that Lua uses.
 func plain(value any) any {
 	switch value := value.(type) {
 	case map[string]any:

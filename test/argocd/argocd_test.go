@@ -15,6 +15,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/argocd"
 )
 
+// read decodes a YAML file.
 func read(t *testing.T, path string, into any) {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -26,7 +27,7 @@ func read(t *testing.T, path string, into any) {
 	}
 }
 
-// TestHealth runs Argo CD's own kind of test, as its health_test.yaml lists them.
+// TestHealth runs the tests of health_test.yaml, which has the format of Argo CD's own tests.
 func TestHealth(t *testing.T) {
 	folder := argocd.Folder("_")
 	suite := struct {
@@ -49,7 +50,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestActions runs the tests that action_test.yaml lists.
+// TestActions runs the tests of action_test.yaml, which has the format of Argo CD's own tests.
 func TestActions(t *testing.T) {
 	folder := filepath.Join(argocd.Folder("PaymentSession"), "actions")
 	suite := struct {
@@ -86,8 +87,8 @@ func TestActions(t *testing.T) {
 	}
 }
 
-// TestReconcileAsksForALook is apart: what it writes is the time.
-func TestReconcileAsksForALook(t *testing.T) {
+// TestReconcileRequestsARefresh cannot be a row of action_test.yaml, because the action writes the current time.
+func TestReconcileRequestsARefresh(t *testing.T) {
 	before := map[string]any{}
 	read(t, filepath.Join(argocd.Folder("PaymentSession"), "actions", "testdata", "active.yaml"), &before)
 	got, err := argocd.Act("reconcile", before)
@@ -97,6 +98,6 @@ func TestReconcileAsksForALook(t *testing.T) {
 	metadata, _ := got["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
 	if annotations[v1alpha1.ReconcileAtAnnotation] == nil {
-		t.Errorf("no look is asked for: %v", got)
+		t.Errorf("the action requests no refresh: %v", got)
 	}
 }

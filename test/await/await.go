@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package await waits in tests. It waits for objects by watching them, and checks every version that it sees as Flux and Helm
-// (kstatus) and Argo CD (the health check of config/argocd) would read it.
+// Package await waits in tests. It waits for objects by watching them, and checks every version that it sees as Flux
+// and Helm (kstatus) and Argo CD (the health check of config/argocd) would read it.
 package await
 
 import (
@@ -92,7 +92,8 @@ func True(t *testing.T, what string, holds func() bool) {
 	})
 }
 
-// Success waits until a function succeeds, and reports its last error if it never does. Use True where there is no error to report.
+// Success waits until a function succeeds, and reports its last error if it never does. Use True where there is no
+// error to report.
 func Success(t *testing.T, what string, try func() error) {
 	t.Helper()
 	var last error

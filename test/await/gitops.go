@@ -22,13 +22,15 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/argocd"
 )
 
-// rows maps each combination of kind, Ready condition and progress that was seen to the verdicts of kstatus and Argo CD.
+// rows maps each combination of kind, Ready condition and progress that was seen to the verdicts of kstatus and Argo
+// CD.
 var rows = struct {
 	sync.Mutex
 	of map[string]string
 }{of: map[string]string{}}
 
-// checkGitOps computes the verdicts of kstatus and Argo CD on an object and compares them with what its conditions mean.
+// checkGitOps computes the verdicts of kstatus and Argo CD on an object and compares them with what its conditions
+// mean.
 func checkGitOps(t *testing.T, object client.Object) {
 	t.Helper()
 	list := Conditions(t, object)

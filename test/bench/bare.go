@@ -20,14 +20,15 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// bareLoop does what the manager does for a session that is to be expired, and nothing else: one watch, workers that make the
-// expire call, write the status and take the finalizer off. It has no queue, no cache and no second thought. The sessions are in
-// a namespace that the manager does not look after.
+// bareLoop does what the manager does for a session that is to be expired, and nothing else: one watch, workers that
+// make the expire call, write the status and take the finalizer off. It has no queue, no cache and no second thought.
+// The sessions are in a namespace that the manager does not look after.
 func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
 	return l.bareWork(ctx, namespace, count, func(*v1alpha1.PaymentSession) bool { return true }, l.bareExpire)
 }
 
-// bareTeardown does what the manager does for a session that is deleted with its namespace: the expire call, and one write.
+// bareTeardown does what the manager does for a session that is deleted with its namespace: the expire call, and one
+// write.
 func (l *lab) bareTeardown(ctx context.Context, namespace string, count int) error {
 	deleted := func(session *v1alpha1.PaymentSession) bool { return !session.DeletionTimestamp.IsZero() }
 	return l.bareWork(ctx, namespace, count, deleted, func(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {

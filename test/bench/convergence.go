@@ -13,9 +13,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// convergence measures how long it takes from the first create until all sessions are expired and let go of, and the same for a
-// bare loop. Each session costs one expire call and two writes; the finalizer is there from the creation on, as with the
-// admission policy.
+// convergence measures how long it takes from the first create until all sessions are expired and let go of, and the
+// same for a bare loop. Each session costs one expire call and two writes; the finalizer is there from the creation
+// on, as with the admission policy.
 func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	for _, latency := range lab.scale.latencies {

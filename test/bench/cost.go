@@ -21,9 +21,9 @@ import (
 // costly is how many sessions of each provider the cost is counted over.
 const costly = 100
 
-// cost counts, for each provider, the upstream calls and the writes to the API server that a session's life takes, the
-// creation apart: by the simulator's log and by the API server's own metrics. The finalizer comes with the creation, as the
-// admission policy puts it there, or not.
+// cost counts, for each provider, the upstream calls and the writes to the API server that a session's life takes,
+// the creation apart: by the simulator's log and by the API server's own metrics. The finalizer comes with the
+// creation, as the admission policy puts it there, or not.
 func cost(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	without := func(session *v1alpha1.PaymentSession) { session.Finalizers = nil }

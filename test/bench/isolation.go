@@ -47,7 +47,8 @@ func isolation(lab *lab, runs int) ([]*Figure, error) {
 	return []*Figure{alone, beside}, nil
 }
 
-// hang makes accounts whose provider answers none of their calls, and returns when each has as many in flight as it may.
+// hang makes accounts whose provider answers none of their calls, and returns when each has as many in flight as it
+// may.
 func (l *lab) hang(ctx context.Context) error {
 	before := len(l.upstreams.Calls())
 	for range hungAccounts {

@@ -143,8 +143,8 @@ func (l *lab) create(ctx context.Context, namespace, provider string, number int
 	return l.api.Create(ctx, session)
 }
 
-// sessions are those of a namespace as they are and as they change, until ctx is done. A watch that the API server ends, as it does
-// a moment after a definition was installed, is begun again: then each session comes once more.
+// sessions are those of a namespace as they are and as they change, until ctx is done. A watch that the API server
+// ends, as it does a moment after a definition was installed, is begun again: then each session comes once more.
 func (l *lab) sessions(ctx context.Context, namespace string) iter.Seq2[*v1alpha1.PaymentSession, error] {
 	return func(yield func(*v1alpha1.PaymentSession, error) bool) {
 		for ctx.Err() == nil {

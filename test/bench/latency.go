@@ -21,8 +21,8 @@ const (
 	converging = 10000
 )
 
-// latency measures the time from a user's patch of one session to its status: alone, and while many others converge at another
-// account, whose rate is limited.
+// latency measures the time from a user's patch of one session to its status: alone, and while many others converge
+// at another account, whose rate is limited.
 func latency(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	idle := []*Figure{timed("one patch until expired, idle: median"), timed("one patch until expired, idle: p99")}

@@ -1,13 +1,14 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing: machines are
-// shared and noisy. Each figure is the median of several runs with their spread, and stands beside what it is to be compared with
-// in the same run.
+// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing:
+// machines are shared and noisy. Each figure is the median of several runs with their spread, and stands beside what
+// it is to be compared with in the same run.
 //
 //	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--out FOLDER]
 //
-// It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number of sessions.
+// It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number
+// of sessions.
 package main
 
 import (

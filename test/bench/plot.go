@@ -20,7 +20,8 @@ const (
 
 var colours = []string{"#1565c0", "#90a4ae", "#c62828", "#ef9a9a"}
 
-// plot draws the time over the number of sessions, each curve through the medians, with a bar from the least to the most.
+// plot draws the time over the number of sessions, each curve through the medians, with a bar from the least to the
+// most.
 func plot(path string, figures []*Figure) error {
 	curves := map[string][]*Figure{}
 	var names []string

@@ -16,8 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// closed measures the manager's start on many sessions that are finished: the time until it has expired one that is not, the most
-// memory that it takes, and the calls and writes that the others cost, of which there should be none.
+// closed measures the manager's start on many sessions that are finished: the time until it has expired one that is
+// not, the most memory that it takes, and the calls and writes that the others cost, of which there should be none.
 func closed(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	return lab.startsOn(ctx, runs, "closed", func(namespace string, count int) error {
@@ -43,7 +43,8 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 	})
 }
 
-// active measures the same where the sessions are open and watched over. They are read so rarely that it does not count.
+// active measures the same where the sessions are open and watched over. They are read so rarely that it does not
+// count.
 func active(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	return lab.startsOn(ctx, runs, "active", func(namespace string, count int) error {
@@ -103,8 +104,8 @@ func (l *lab) startsOn(
 	return figures, l.start()
 }
 
-// starts runs the manager again and again, each time with one session that is to be expired, measures until that is finished, and
-// stops the manager.
+// starts runs the manager again and again, each time with one session that is to be expired, measures until that is
+// finished, and stops the manager.
 func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *started) error {
 	for range runs {
 		number := l.last

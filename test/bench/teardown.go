@@ -19,8 +19,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a bare loop releases
-// them. The namespace controller itself looks again only every few seconds, which decides for a small namespace.
+// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a
+// bare loop releases them. The namespace controller itself looks again only every few seconds, which decides for a
+// small namespace.
 func teardown(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	var smaller *teardowns
@@ -106,8 +107,8 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	return nil
 }
 
-// markObserved gives the sessions of a namespace the status that the manager would have written. Every request about an object costs more,
-// the more it holds: without it the bare loop would have less to do.
+// markObserved gives the sessions of a namespace the status that the manager would have written. Every request about
+// an object costs more, the more it holds: without it the bare loop would have less to do.
 func (l *lab) markObserved(ctx context.Context, namespace string) error {
 	list := &v1alpha1.PaymentSessionList{}
 	if err := l.api.List(ctx, list, client.InNamespace(namespace)); err != nil {

@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controlplane starts a real control plane: etcd, kube-apiserver and, where asked for, kube-controller-manager, built
-// from pinned Go modules. The demo, the tests and the benchmark share it.
+// Package controlplane starts a real control plane: etcd, kube-apiserver and, on request, kube-controller-manager,
+// all built from pinned Go modules. The demo, the tests and the benchmark share it.
 package controlplane
 
 import (
@@ -24,41 +24,44 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// controllers are those that a namespace's teardown and a ServiceAccount need; the rest would only cost memory.
-const controllers = "namespace-controller,garbage-collector-controller,serviceaccount-controller,root-ca-certificate-publisher-controller"
+// controllers are the controllers that the deletion of a namespace and a ServiceAccount need. The others would only
+// use memory.
+const controllers = "namespace-controller,garbage-collector-controller," +
+	"serviceaccount-controller,root-ca-certificate-publisher-controller"
 
+// stopTimeout is how long a process may take to stop before it is killed.
 const stopTimeout = 20 * time.Second
 
-// Options of a control plane.
+// Options configures a control plane.
 type Options struct {
-	// Dir is where its kubeconfig and logs go.
+	// Dir is the folder for its kubeconfig and logs.
 	Dir string
-	// ControllerManager starts kube-controller-manager too: without it a namespace that is deleted stays for ever.
+	// ControllerManager starts kube-controller-manager, too. Without it, the deletion of a namespace never ends.
 	ControllerManager bool
-	// CRDs is a folder of CustomResourceDefinitions to install; empty for none.
+	// CRDs is a folder with CustomResourceDefinitions to install, or empty.
 	CRDs string
-	// APIServerFlags are added to kube-apiserver's, by name without dashes.
+	// APIServerFlags are additional flags of kube-apiserver, by name without dashes.
 	APIServerFlags map[string]string
-	// After is called when all tests of a package have passed, for what all of them together must have shown; nil for nothing.
+	// After, if set, is called when all tests of a package have passed, to check what they must have shown together.
 	After func() error
 }
 
-// ControlPlane is one that runs.
+// ControlPlane is a running control plane.
 type ControlPlane struct {
-	// Config is the administrator's.
+	// Config is the client configuration of the administrator.
 	Config *rest.Config
 	// Kubeconfig is the path of the administrator's kubeconfig.
 	Kubeconfig string
 	// Kubectl is the path of kubectl.
 	Kubectl string
-	// Dir is where its files are.
+	// Dir is the folder with its files.
 	Dir string
 
 	environment *envtest.Environment
 	manager     *exec.Cmd
 }
 
-// Assets is the folder with the binaries, which are built first where they are missing.
+// Assets returns the folder with the binaries, and builds those that are missing.
 func Assets() (string, error) {
 	build := exec.Command(filepath.Join(gen.Root(), "hack", "controlplane", "build.sh"))
 	build.Stderr = os.Stderr
@@ -70,7 +73,7 @@ func Assets() (string, error) {
 	return lines[len(lines)-1], nil
 }
 
-// Start starts a control plane and returns when it answers.
+// Start starts a control plane, and returns when the API server is ready.
 func Start(options Options) (*ControlPlane, error) {
 	assets, err := Assets()
 	if err != nil {
@@ -97,15 +100,15 @@ func Start(options Options) (*ControlPlane, error) {
 	return plane, nil
 }
 
-// finish writes the kubeconfig and starts what envtest does not.
+// finish writes the kubeconfig and starts kube-controller-manager, which envtest does not.
 func (p *ControlPlane) finish(assets string, options Options) error {
 	admin, err := p.environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
 	if err != nil {
-		return fmt.Errorf("cannot make an administrator: %w", err)
+		return fmt.Errorf("cannot create an administrator: %w", err)
 	}
 	kubeconfig, err := admin.KubeConfig()
 	if err != nil {
-		return fmt.Errorf("cannot make a kubeconfig: %w", err)
+		return fmt.Errorf("cannot create a kubeconfig: %w", err)
 	}
 	if err := os.WriteFile(p.Kubeconfig, kubeconfig, 0o600); err != nil {
 		return err
@@ -128,15 +131,15 @@ func (p *ControlPlane) finish(assets string, options Options) error {
 	return nil
 }
 
-// rootCA writes the API server's certificate authority to a file.
+// rootCA writes the certificate authority of the API server to a file, and returns its path.
 func (p *ControlPlane) rootCA(dir string) string {
 	path := filepath.Join(dir, "ca.crt")
-	// A missing file shows in the controller manager's log, and only keeps it from publishing the certificate.
+	// Without the file, the controller manager logs an error and does not publish the certificate. Nothing else fails.
 	_ = os.WriteFile(path, p.Config.CAData, 0o600)
 	return path
 }
 
-// Stop stops it and removes its data.
+// Stop stops the control plane and removes its data.
 func (p *ControlPlane) Stop() error {
 	var failure error
 	if p.manager != nil && p.manager.Process != nil {
@@ -145,7 +148,7 @@ func (p *ControlPlane) Stop() error {
 	return errors.Join(failure, p.environment.Stop())
 }
 
-// stop ends a process that was started here.
+// stop stops a process that this package has started.
 func stop(command *exec.Cmd) error {
 	if err := command.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -160,7 +163,7 @@ func stop(command *exec.Cmd) error {
 	}
 }
 
-// Run runs kubectl as the administrator and gives what it printed.
+// Run runs kubectl as the administrator, and returns its output.
 func (p *ControlPlane) Run(input string, arguments ...string) (string, error) {
 	command := exec.Command(p.Kubectl, append([]string{"--kubeconfig=" + p.Kubeconfig}, arguments...)...)
 	var output bytes.Buffer
@@ -173,14 +176,16 @@ func (p *ControlPlane) Run(input string, arguments ...string) (string, error) {
 	return output.String(), err
 }
 
-// ServiceAccount writes a kubeconfig with a token of a ServiceAccount into a folder, and gives its path.
+// ServiceAccount writes a kubeconfig with a token of a ServiceAccount into a folder, and returns its path.
 func (p *ControlPlane) ServiceAccount(namespace, name, dir string) (string, error) {
 	token, err := p.Run("", "create", "token", name, "--namespace="+namespace, "--duration=2h")
 	if err != nil {
 		return "", err
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["test"] = &clientcmdapi.Cluster{Server: p.Config.Host, CertificateAuthorityData: p.Config.CAData}
+	config.Clusters["test"] = &clientcmdapi.Cluster{
+		Server: p.Config.Host, CertificateAuthorityData: p.Config.CAData,
+	}
 	config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: strings.TrimSpace(token)}
 	config.Contexts[name] = &clientcmdapi.Context{Cluster: "test", AuthInfo: name}
 	config.CurrentContext = name

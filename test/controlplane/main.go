@@ -12,8 +12,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs a package's tests on a control plane of their own, for its TestMain. Prepare is called when the control plane
-// answers; options.Dir is made here.
+// Main runs the tests of a package on a control plane of their own. Call it in TestMain. It calls prepare when the
+// control plane is ready, and sets options.Dir.
 func Main(m *testing.M, options Options, prepare func(*ControlPlane) error) {
 	code, err := runTests(m, options, prepare)
 	if err != nil {
@@ -38,7 +38,7 @@ func runTests(m *testing.M, options Options, prepare func(*ControlPlane) error) 
 	if err := prepare(plane); err != nil {
 		return 0, err
 	}
-	// What the control plane itself and the test's own client run stays.
+	// The goroutines of the control plane and of the tests' client stay.
 	before := goleak.IgnoreCurrent()
 	code := m.Run()
 	if code != 0 {
@@ -52,8 +52,8 @@ func runTests(m *testing.M, options Options, prepare func(*ControlPlane) error) 
 	return 0, leaked(before)
 }
 
-// leaked is an error where goroutines of this project are left behind. Those of the libraries under it, such as idle connections,
-// are not ours to end.
+// leaked returns an error if goroutines of this project are left. It ignores those of libraries, such as idle
+// connections.
 func leaked(before goleak.Option) error {
 	err := goleak.Find(before)
 	if err == nil || !strings.Contains(err.Error(), "github.com/payops-dev/payment-session-operator/") {

@@ -47,8 +47,8 @@ func awaitAdmission(t *testing.T, wanted bool, options ...gen.SessionOption) {
 	})
 }
 
-// TestAReplacedManifestKeepsTheFinalizer replaces whole objects, as pipelines do that know nothing about finalizers. The admission
-// policy keeps the finalizer while the session can be paid.
+// TestAReplacedManifestKeepsTheFinalizer replaces whole objects, as pipelines do that know nothing about finalizers.
+// The admission policy keeps the finalizer while the session can be paid.
 func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
@@ -95,8 +95,8 @@ func TestAReplacedManifestKeepsTheFinalizer(t *testing.T) {
 	}
 }
 
-// TestTheFinalizerComesOnlyWhereAManagerWatches replaces the binding of the admission policy with one for each shard, as
-// docs/operations.md says. A session outside every shard gets no finalizer: no manager would release it.
+// TestTheFinalizerComesOnlyWhereAManagerWatches replaces the binding of the admission policy with one for each shard,
+// as docs/operations.md says. A session outside every shard gets no finalizer: no manager would release it.
 func TestTheFinalizerComesOnlyWhereAManagerWatches(t *testing.T) {
 	const binding = "payment-session-operator-finalizer"
 	kubectl(t, "", "delete", "mutatingadmissionpolicybinding", binding)

@@ -16,8 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// watchClaims checks every version of every session of a namespace until the test ends. A status never reports a session as expired
-// before it is expired at the provider.
+// watchClaims checks every version of every session of a namespace until the test ends. A status never reports a
+// session as expired before it is expired at the provider.
 func watchClaims(t *testing.T, upstreams *simulator.Simulator, namespace string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -51,7 +51,8 @@ func claimsExpired(session *v1alpha1.PaymentSession) bool {
 		apimeta.IsStatusConditionTrue(session.Status.Conditions, v1alpha1.ConditionExpired)
 }
 
-// TestTwoLeadersDoNoHarm runs two managers on the same sessions at the same time, as it can happen for a moment when a lease is lost.
+// TestTwoLeadersDoNoHarm runs two managers on the same sessions at the same time, as it can happen for a moment when
+// a lease is lost.
 func TestTwoLeadersDoNoHarm(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)

@@ -19,8 +19,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// eitherWay are the tests that run both with and without the admission policy that adds the finalizer at creation. Each uses its
-// own namespace, so that all of them run in parallel.
+// eitherWay are the tests that run both with and without the admission policy that adds the finalizer at creation.
+// Each uses its own namespace, so that all of them run in parallel.
 var eitherWay = map[string]func(*testing.T){
 	"namespace teardown":                   namespaceTeardown,
 	"deletion in every order":              deletionInEveryOrder,
@@ -29,8 +29,8 @@ var eitherWay = map[string]func(*testing.T){
 	"a session moved in Git":               aSessionMovedInGitIsNotExpired,
 }
 
-// TestDeletion deletes sessions in every way, with and without the admission policy. Each is expired first, unless its user wants
-// to keep it.
+// TestDeletion deletes sessions in every way, with and without the admission policy. Each is expired first, unless
+// its user wants to keep it.
 func TestDeletion(t *testing.T) {
 	withAndWithoutAdmission(t, func(t *testing.T) {
 		for name, test := range eitherWay {
@@ -42,8 +42,8 @@ func TestDeletion(t *testing.T) {
 	})
 }
 
-// deletionInEveryOrder deletes a session, its provider and its Secret with kubectl, in every order. The session is expired, and all
-// three are deleted.
+// deletionInEveryOrder deletes a session, its provider and its Secret with kubectl, in every order. The session is
+// expired, and all three are deleted.
 func deletionInEveryOrder(t *testing.T) {
 	for _, order := range [][]string{
 		{"paymentsession", "paymentprovider", "secret"}, {"paymentsession", "secret", "paymentprovider"},
@@ -77,8 +77,8 @@ func deletionInEveryOrder(t *testing.T) {
 	}
 }
 
-// rejectedCredentialsHoldADeletionVisibly deletes a namespace while the provider rejects the credentials. The conditions of session
-// and namespace show why the deletion waits, and the owner can finish it.
+// rejectedCredentialsHoldADeletionVisibly deletes a namespace while the provider rejects the credentials. The
+// conditions of session and namespace show why the deletion waits, and the owner can finish it.
 func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 	ways := []struct {
 		reason string
@@ -125,8 +125,8 @@ func rejectedCredentialsHoldADeletionVisibly(t *testing.T) {
 	}
 }
 
-// finishedSessionsNeedNoOperator deletes a closed session, and then a namespace of closed sessions of a ClusterPaymentProvider,
-// while no operator runs.
+// finishedSessionsNeedNoOperator deletes a closed session, and then a namespace of closed sessions of a
+// ClusterPaymentProvider, while no operator runs.
 func finishedSessionsNeedNoOperator(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)
@@ -155,8 +155,8 @@ func finishedSessionsNeedNoOperator(t *testing.T) {
 	kubectl(t, "", "delete", "secret", "txn", "-n", "payops-system", "--timeout=60s")
 }
 
-// aSessionMovedInGitIsNotExpired creates a second object for the same session and prunes the first, as GitOps tools do when a
-// manifest is renamed. The second object takes the session over, without a call.
+// aSessionMovedInGitIsNotExpired creates a second object for the same session and prunes the first, as GitOps tools
+// do when a manifest is renamed. The second object takes the session over, without a call.
 func aSessionMovedInGitIsNotExpired(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)

@@ -20,11 +20,11 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// block is one block of commands in a page: "```sh" for those that are run here, "```sh ignore" below a comment that says why not
-// for the others.
+// block matches a block of commands in a page. The test runs those marked "```sh". It does not run those marked
+// "```sh ignore", which need a comment above them that says why.
 var block = regexp.MustCompile("(?ms)^(<!-- not run: [^\n]+ -->\n)?```sh( ignore)?\n(.*?)^```$")
 
-// commands are the blocks of a page that are to be run.
+// commands returns the blocks of a page that the test runs.
 func commands(t *testing.T, page string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(gen.Root(), page))
@@ -36,18 +36,18 @@ func commands(t *testing.T, page string) []string {
 		reason, ignored := found[1] != "", found[2] != ""
 		switch {
 		case reason != ignored:
-			t.Errorf("%s: a block that is not run needs a reason, and one that is run has none:\n%s", page, found[3])
+			t.Errorf("%s: a block needs a reason exactly if it is not run:\n%s", page, found[3])
 		case !ignored:
 			blocks = append(blocks, found[3])
 		}
 	}
 	if count := strings.Count(string(text), "\n```sh"); count != len(block.FindAllString(string(text), -1)) {
-		t.Errorf("%s has %d blocks of commands that cannot be told apart", page, count)
+		t.Errorf("%s has %d blocks of commands, and the test cannot parse all of them", page, count)
 	}
 	return blocks
 }
 
-// pages are all that the repository has.
+// pages returns the paths of all pages for users.
 func pages(t *testing.T) []string {
 	t.Helper()
 	found := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md"}
@@ -63,8 +63,8 @@ func pages(t *testing.T) []string {
 	return found
 }
 
-// TestTheCommandsOfThePages runs what README and docs tell a user to type: README's first steps, and after them every other page. The
-// one thing that is not as the pages say is where Omise is.
+// TestTheCommandsOfThePages runs the commands of the README, and then those of every other page. Only the address of
+// Omise differs from what the pages say.
 func TestTheCommandsOfThePages(t *testing.T) {
 	upstreams, url := simulate(t)
 	startManager(t)
@@ -82,35 +82,39 @@ func TestTheCommandsOfThePages(t *testing.T) {
 		count += len(blocks)
 	}
 	if state := upstreams.State("omise", id); state != simulator.Expired {
-		t.Errorf("README's session is %s", state)
+		t.Errorf("the README's session is %s at the provider", state)
 	}
 	t.Logf("%d blocks of commands were run", count)
 }
 
-// classAt lets a class's environments be somewhere else until the test ends.
+// classAt changes the base URL of a class until the test ends.
 func classAt(t *testing.T, class, url string) {
 	t.Helper()
-	kubectl(t, "", "patch", "paymentproviderclass", class, "--type=json", "-p", fmt.Sprintf(`[{"op":"replace","path":"/spec/environments/0/baseURL","value":%q}]`, url))
+	patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/environments/0/baseURL","value":%q}]`, url)
+	kubectl(t, "", "patch", "paymentproviderclass", class, "--type=json", "-p", patch)
 	t.Cleanup(func() {
-		if _, err := plane.Run("", "apply", "--server-side", "--force-conflicts", "-f", filepath.Join(gen.Root(), "config", "classes", class+".yaml")); err != nil {
+		shipped := filepath.Join(gen.Root(), "config", "classes", class+".yaml")
+		if _, err := plane.Run("", "apply", "--server-side", "--force-conflicts", "-f", shipped); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// typed runs a page's commands as a user would, in one shell.
+// typed runs the commands of a page in one shell, as a user would.
 func typed(t *testing.T, page string, blocks []string) {
 	t.Helper()
 	script := strings.ReplaceAll(strings.Join(blocks, "\n"), "skey_test_…", simulator.Keys()["omise"]["secretKey"])
 	shell := exec.Command("bash", "-euo", "pipefail", "-c", script)
 	shell.Dir = gen.Root()
-	shell.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig, "PATH="+filepath.Dir(plane.Kubectl)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	path := filepath.Dir(plane.Kubectl) + string(os.PathListSeparator) + os.Getenv("PATH")
+	shell.Env = append(os.Environ(), "KUBECONFIG="+plane.Kubeconfig, "PATH="+path)
 	if written, err := shell.CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s\nof\n%s", page, err, written, script)
 	}
 }
 
-// TestThePagesKnowEveryReasonAndAlert looks for what a user may meet and want to look up.
+// TestThePagesKnowEveryReasonAndAlert checks that the pages explain every reason and every alert, so that a user can
+// look them up.
 func TestThePagesKnowEveryReasonAndAlert(t *testing.T) {
 	read := func(path string) string {
 		text, err := os.ReadFile(filepath.Join(gen.Root(), path))
@@ -122,18 +126,19 @@ func TestThePagesKnowEveryReasonAndAlert(t *testing.T) {
 	for _, page := range []string{"README.md", "docs/spec/v1alpha1/paymentsessions.md", "docs/gitops.md"} {
 		for _, reason := range session.Reasons() {
 			if !strings.Contains(read(page), "`"+reason+"`") {
-				t.Errorf("%s does not know the reason %s", page, reason)
+				t.Errorf("%s does not explain the reason %s", page, reason)
 			}
 		}
 	}
-	for _, alert := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(read("config/prometheus/rules.yaml"), -1) {
+	alerts := regexp.MustCompile(`alert: (\w+)`)
+	for _, alert := range alerts.FindAllStringSubmatch(read("config/prometheus/rules.yaml"), -1) {
 		if !strings.Contains(read("docs/operations.md"), "### "+alert[1]+"\n") {
-			t.Errorf("docs/operations.md does not know the alert %s", alert[1])
+			t.Errorf("docs/operations.md does not explain the alert %s", alert[1])
 		}
 	}
 }
 
-// TestTheLinksOfThePages follows those that stay in the repository.
+// TestTheLinksOfThePages checks that every link within the repository leads to a file.
 func TestTheLinksOfThePages(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([A-Za-z0-9_./:-]+)(#[^)]*)?\)`)
 	for _, page := range append(pages(t), "CHANGELOG.md") {
@@ -152,14 +157,16 @@ func TestTheLinksOfThePages(t *testing.T) {
 	}
 }
 
-// TestApplyingTheSamplesTwiceChangesNothing applies them as a user would, by both kinds of apply.
+// TestApplyingTheSamplesTwiceChangesNothing applies the samples twice, client-side and server-side. The second time
+// changes nothing.
 func TestApplyingTheSamplesTwiceChangesNothing(t *testing.T) {
 	samples := string(render(t, "config/samples"))
 	t.Cleanup(func() { _, _ = plane.Run(samples, "delete", "--ignore-not-found", "--wait=false", "-f", "-") })
 	for _, apply := range [][]string{{"apply", "-f", "-"}, {"apply", "--server-side", "--force-conflicts", "-f", "-"}} {
 		kubectl(t, samples, apply...)
 		versions := func() string {
-			return kubectl(t, samples, "get", "-f", "-", "-o", `jsonpath={range .items[*]}{.kind}{"/"}{.metadata.name}{" "}{.metadata.resourceVersion}{"\n"}{end}`)
+			const each = `{.kind}{"/"}{.metadata.name}{" "}{.metadata.resourceVersion}{"\n"}`
+			return kubectl(t, samples, "get", "-f", "-", "-o", "jsonpath={range .items[*]}"+each+"{end}")
 		}
 		before := versions()
 		kubectl(t, samples, apply...)
@@ -169,7 +176,8 @@ func TestApplyingTheSamplesTwiceChangesNothing(t *testing.T) {
 	}
 }
 
-// TestTwoFieldManagers lets two pipelines apply parts of one session, with the operator at work on it.
+// TestTwoFieldManagers has two pipelines apply different fields of one session while the operator works on it.
+// Neither loses its fields.
 func TestTwoFieldManagers(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -195,7 +203,7 @@ spec: {%s}
 	apply("platform", ", labels: {team: shop}", "suspend: false")
 	expired := await.Reason(t, api, shared, v1alpha1.ReasonExpired)
 	if expired.Labels["team"] != "shop" || expired.Spec.DesiredState != v1alpha1.DesiredStateExpired {
-		t.Errorf("what one pipeline applied is gone: %v %v", expired.Labels, expired.Spec)
+		t.Errorf("a field that one pipeline applied is lost: %v %v", expired.Labels, expired.Spec)
 	}
 	apply("shop", "", owned+", desiredState: expired")
 	apply("platform", ", labels: {team: shop}", "suspend: false")

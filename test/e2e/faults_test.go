@@ -24,7 +24,8 @@ import (
 // strikes is how many calls of each session each fault affects.
 const strikes = 2
 
-// faults are failures of a provider, or of the network on the way to it. Each of them may be the first reply about a session.
+// faults are failures of a provider, or of the network on the way to it. Each of them may be the first reply about a
+// session.
 var faults = map[string]*simulator.Fault{
 	"none":                           nil,
 	"500, no effect":                 {Reply: simulator.Reply{Code: http.StatusInternalServerError}},
@@ -38,7 +39,7 @@ var faults = map[string]*simulator.Fault{
 	"hangs after the effect":         {Hang: true, Effect: true},
 	"a redirect":                     {Reply: replyWith(http.StatusFound, "Location", "http://169.254.169.254/")},
 	"a page, not JSON":               {Reply: simulator.Reply{Code: http.StatusOK, Body: "<html>expired</html>"}},
-	"a proxy's 404":                  {Reply: simulator.Reply{Code: http.StatusNotFound, Body: "<html>no such route</html>"}},
+	"a proxy's 404":                  {Reply: simulator.Reply{Code: http.StatusNotFound, Body: "<html>no route</html>"}},
 	"a body without end":             {EndlessBody: true},
 	"a header without end":           {EndlessHeader: true},
 	"late visibility":                nil,
@@ -49,9 +50,9 @@ func replyWith(code int, name, value string) simulator.Reply {
 	return simulator.Reply{Code: code, Header: map[string]string{name: value}}
 }
 
-// TestFaults runs every fault against sessions of every provider: sessions to expire, deleted sessions, and sessions in a deleted
-// namespace. All of them are expired in the end, none is reported as expired too early, and none takes more calls than the faults
-// explain. The log shows a table of the calls.
+// TestFaults runs every fault against sessions of every provider: sessions to expire, deleted sessions, and sessions
+// in a deleted namespace. All of them are expired in the end, none is reported as expired too early, and none takes
+// more calls than the faults explain. The log shows a table of the calls.
 func TestFaults(t *testing.T) { //nolint:tparallel // The table is logged after the group, whose tests are parallel.
 	t.Parallel()
 	var namespaces []string
@@ -168,9 +169,9 @@ func triesOf(t *testing.T, upstreams *simulator.Simulator, sessions map[string][
 	return row.String()
 }
 
-// TestEndlessRepliesDoNotFillTheMemory has four providers send endless bodies and headers for 200 sessions, and measures the peak of
-// the manager's memory. A manager without limits would use many times the limit of the test. The limit is generous because the race
-// detector multiplies the memory that a program uses.
+// TestEndlessRepliesDoNotFillTheMemory has four providers send endless bodies and headers for 200 sessions, and
+// measures the peak of the manager's memory. A manager without limits would use many times the limit of the test. The
+// limit is generous because the race detector multiplies the memory that a program uses.
 func TestEndlessRepliesDoNotFillTheMemory(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)

@@ -61,7 +61,8 @@ func payableAt(t *testing.T, upstreams *simulator.Simulator, namespace, provider
 	return session
 }
 
-// parallel runs a function for each number below count, 16 at once. That is the default of an account's concurrent calls.
+// parallel runs a function for each number below count, 16 at once. That is the default of an account's concurrent
+// calls.
 func parallel(count int, run func(int)) {
 	var workers sync.WaitGroup
 	numbers := make(chan int)

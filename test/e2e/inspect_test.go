@@ -22,8 +22,8 @@ import (
 // rotated is a credential that tests rotate to.
 const rotated = "skey_test_rotated"
 
-// inspect checks every manager that a test has run. There must be no credential in its log at the highest verbosity, in its arguments
-// or in any object that it can write, and no panic or missing permission in its log.
+// inspect checks every manager that a test has run. There must be no credential in its log at the highest verbosity,
+// in its arguments or in any object that it can write, and no panic or missing permission in its log.
 func (m *manager) inspect(t *testing.T) {
 	t.Helper()
 	log := m.output(t)

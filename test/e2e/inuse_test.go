@@ -26,7 +26,8 @@ func awaitHeld(t *testing.T, namespace, name string, wanted bool) {
 	})
 }
 
-// TestTwoProvidersThatShareASecret deletes a Secret and one of its two providers. The Secret stays until the other provider is gone.
+// TestTwoProvidersThatShareASecret deletes a Secret and one of its two providers. The Secret stays until the other
+// provider is gone.
 func TestTwoProvidersThatShareASecret(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -51,8 +52,8 @@ func TestTwoProvidersThatShareASecret(t *testing.T) {
 	assertAllExpired(t, upstreams)
 }
 
-// TestASecretOfBothProviderKinds has a ClusterPaymentProvider and a PaymentProvider share a Secret. The Secret keeps its finalizer
-// until both are gone.
+// TestASecretOfBothProviderKinds has a ClusterPaymentProvider and a PaymentProvider share a Secret. The Secret keeps
+// its finalizer until both are gone.
 func TestASecretOfBothProviderKinds(t *testing.T) {
 	_, url := simulate(t)
 	startManager(t)
@@ -68,7 +69,8 @@ func TestASecretOfBothProviderKinds(t *testing.T) {
 	kubectl(t, "", "delete", "secret", "helio", "-n", "payops-system", "--timeout=60s")
 }
 
-// TestAProviderThatChangesItsSecret has a provider use another Secret. That one gets the finalizer, and the previous one loses it.
+// TestAProviderThatChangesItsSecret has a provider use another Secret. That one gets the finalizer, and the previous
+// one loses it.
 func TestAProviderThatChangesItsSecret(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -124,8 +126,8 @@ func TestATerminatingSecretIsValid(t *testing.T) {
 	awaitHeld(t, namespace, "helio", true)
 }
 
-// TestTheOperatorMayOnlyChangeItsFinalizer patches a Secret as the operator's ServiceAccount. The admission policy accepts a change of
-// the operator's own finalizer and rejects every other change.
+// TestTheOperatorMayOnlyChangeItsFinalizer patches a Secret as the operator's ServiceAccount. The admission policy
+// accepts a change of the operator's own finalizer and rejects every other change.
 func TestTheOperatorMayOnlyChangeItsFinalizer(t *testing.T) {
 	t.Parallel()
 	operator := asOperator(t)
@@ -165,8 +167,8 @@ func TestTheOperatorMayOnlyChangeItsFinalizer(t *testing.T) {
 	}
 }
 
-// TestWhoNamesASecretMustBeAllowedToReadIt creates a provider as a developer. Its Secret must be one that the developer may read:
-// otherwise, the provider could send its content to any endpoint.
+// TestWhoNamesASecretMustBeAllowedToReadIt creates a provider as a developer. Its Secret must be one that the
+// developer may read: otherwise, the provider could send its content to any endpoint.
 func TestWhoNamesASecretMustBeAllowedToReadIt(t *testing.T) {
 	t.Parallel()
 	_, url := simulate(t)

@@ -13,7 +13,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestMainJob expires sessions of all four providers with kubectl alone, with the calls that each provider needs and no other.
+// TestMainJob expires sessions of all four providers with kubectl alone, with the calls that each provider needs and
+// no other.
 func TestMainJob(t *testing.T) {
 	upstreams, url := simulate(t)
 	startManager(t, "--leader-elect")
@@ -80,7 +81,9 @@ spec:
 
 // TestExplain checks that kubectl explain describes every field.
 func TestExplain(t *testing.T) {
-	for _, resource := range []string{"paymentsession", "paymentprovider", "clusterpaymentprovider", "paymentproviderclass"} {
+	for _, resource := range []string{
+		"paymentsession", "paymentprovider", "clusterpaymentprovider", "paymentproviderclass",
+	} {
 		text := kubectl(t, "", "explain", resource, "--recursive=false")
 		if strings.Contains(text, "<no description>") {
 			t.Errorf("%s has a field without a description:\n%s", resource, text)

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -24,14 +23,15 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// operatorName is the name of the ServiceAccount, and the prefix of the names of all roles.
 const operatorName = "payment-session-operator"
 
-// TestShippedRoles reads the roles as they are installed.
+// TestShippedRoles reads the installed roles. None has a wildcard, none is aggregated into the built-in roles, and
+// none allows more of Secrets than get and patch.
 func TestShippedRoles(t *testing.T) {
 	clusterRoles, roles := &rbacv1.ClusterRoleList{}, &rbacv1.RoleList{}
 	for _, list := range []client.ObjectList{clusterRoles, roles} {
@@ -48,7 +48,7 @@ func TestShippedRoles(t *testing.T) {
 		count++
 		for label := range role.Labels {
 			if strings.Contains(label, "aggregate") {
-				t.Errorf("%s goes into other roles by %s", role.Name, label)
+				t.Errorf("%s is aggregated into other roles by %s", role.Name, label)
 			}
 		}
 	}
@@ -58,7 +58,7 @@ func TestShippedRoles(t *testing.T) {
 		}
 	}
 	if count < 6 {
-		t.Errorf("%d cluster roles are installed, want the operator's, two for metrics and three for users", count)
+		t.Errorf("%d cluster roles are installed, want 6: the operator's, two for metrics, three for users", count)
 	}
 	for name, list := range rules {
 		for _, rule := range list {
@@ -72,13 +72,14 @@ func TestShippedRoles(t *testing.T) {
 	}
 }
 
-// TestWhoMayEditANamespaceMayNotEndItsPayments binds the roles to users and asks the API server what they may do.
+// TestWhoMayEditANamespaceMayNotEndItsPayments binds the roles to users, and checks what each may do. The built-in
+// role edit gives no access to payments.
 func TestWhoMayEditANamespaceMayNotEndItsPayments(t *testing.T) {
 	_, url := simulate(t)
 	namespace := newNamespace(t, url)
 	for user, role := range map[string]string{
-		"kim": "edit", "viewer": operatorName + "-viewer", "editor": operatorName + "-editor", "admin": operatorName + "-admin",
-		"author": operatorName + "-class-author",
+		"kim": "edit", "viewer": operatorName + "-viewer", "editor": operatorName + "-editor",
+		"admin": operatorName + "-admin", "author": operatorName + "-class-author",
 	} {
 		kubectl(t, "", "create", "rolebinding", user, "-n", namespace, "--clusterrole="+role, "--user="+user)
 	}
@@ -86,25 +87,40 @@ func TestWhoMayEditANamespaceMayNotEndItsPayments(t *testing.T) {
 		user, verb, resource string
 		may                  bool
 	}{
-		{"kim", "create", "paymentsessions", false}, {"kim", "delete", "paymentsessions", false}, {"kim", "create", "paymentproviders", false},
-		{"viewer", "list", "paymentsessions", true}, {"viewer", "patch", "paymentsessions", false},
-		{"editor", "delete", "paymentsessions", true}, {"editor", "create", "paymentproviders", false},
-		{"admin", "create", "paymentproviders", true}, {"admin", "patch", "paymentproviderclasses", false}, {"admin", "list", "paymentproviderclasses", true},
-		{"author", "patch", "paymentproviderclasses", true}, {"author", "create", "paymentproviders", false},
+		{"kim", "create", "paymentsessions", false},
+		{"kim", "delete", "paymentsessions", false},
+		{"kim", "create", "paymentproviders", false},
+		{"viewer", "list", "paymentsessions", true},
+		{"viewer", "patch", "paymentsessions", false},
+		{"editor", "delete", "paymentsessions", true},
+		{"editor", "create", "paymentproviders", false},
+		{"admin", "create", "paymentproviders", true},
+		{"admin", "patch", "paymentproviderclasses", false},
+		{"admin", "list", "paymentproviderclasses", true},
+		{"author", "patch", "paymentproviderclasses", true},
+		{"author", "create", "paymentproviders", false},
 	} {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: tc.user, ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: namespace, Verb: tc.verb, Group: v1alpha1.GroupVersion.Group, Resource: tc.resource,
-		}}}
-		if err := api.Create(t.Context(), review); err != nil {
-			t.Fatal(err)
-		}
-		if review.Status.Allowed != tc.may {
-			t.Errorf("%s may %s %s: %v, want %v", tc.user, tc.verb, tc.resource, review.Status.Allowed, tc.may)
+		may := allowed(t, authorizationv1.SubjectAccessReviewSpec{
+			User: tc.user,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Namespace: namespace, Verb: tc.verb, Group: v1alpha1.GroupVersion.Group, Resource: tc.resource,
+			},
+		})
+		if may != tc.may {
+			t.Errorf("%s may %s %s: %v, want %v", tc.user, tc.verb, tc.resource, may, tc.may)
 		}
 	}
 }
 
-// render builds a kustomization of the repository.
+// allowed reports whether the API server's authorizer allows a request.
+func allowed(t *testing.T, request authorizationv1.SubjectAccessReviewSpec) bool {
+	t.Helper()
+	review := &authorizationv1.SubjectAccessReview{Spec: request}
+	create(t, review)
+	return review.Status.Allowed
+}
+
+// render renders a kustomization of the repository.
 func render(t *testing.T, folder string) []byte {
 	t.Helper()
 	build := exec.Command("go", "tool", "-modfile=hack/tools/go.mod", "kustomize", "build", folder)
@@ -116,7 +132,8 @@ func render(t *testing.T, folder string) []byte {
 	return output
 }
 
-// TestTheManagersPodIsRestricted makes the Deployment's pod, for show, in a namespace that enforces the restricted standard.
+// TestTheManagersPodIsRestricted creates the Deployment's pod as a dry run, in a namespace that enforces the Pod
+// Security Standard restricted (https://kubernetes.io/docs/concepts/security/pod-security-standards/).
 func TestTheManagersPodIsRestricted(t *testing.T) {
 	rendered := render(t, "test/e2e/testdata/network-policy")
 	found := map[string]bool{}
@@ -136,11 +153,11 @@ func TestTheManagersPodIsRestricted(t *testing.T) {
 		pod := &corev1.Pod{ObjectMeta: deployment.Spec.Template.ObjectMeta, Spec: deployment.Spec.Template.Spec}
 		pod.Namespace, pod.Name = deployment.Namespace, "shown"
 		if err := api.Create(t.Context(), pod, client.DryRunAll); err != nil {
-			t.Errorf("the pod is refused: %v", err)
+			t.Errorf("the pod is rejected: %v", err)
 		}
 		pod.Spec.SecurityContext.RunAsNonRoot, pod.ResourceVersion = nil, ""
 		if err := api.Create(t.Context(), pod, client.DryRunAll); err == nil {
-			t.Error("a pod that may run as root is taken: the namespace enforces nothing")
+			t.Error("a pod that may run as root is accepted: the namespace enforces nothing")
 		}
 	}
 	for _, kind := range []string{"Deployment", "PodDisruptionBudget", "NetworkPolicy", "FlowSchema"} {
@@ -151,7 +168,8 @@ func TestTheManagersPodIsRestricted(t *testing.T) {
 	kubectl(t, string(rendered), "apply", "--dry-run=server", "-f", "-")
 }
 
-// TestMetricsAreForThoseWhoMayReadThem scrapes a manager as nobody, as somebody, and as who was given the right.
+// TestMetricsAreForThoseWhoMayReadThem scrapes a manager without credentials, with those of a user without a role,
+// and with those of one with the role metrics-reader.
 func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)
@@ -171,61 +189,58 @@ func TestMetricsAreForThoseWhoMayReadThem(t *testing.T) {
 		kubectl(t, "", "create", "serviceaccount", name, "-n", namespace)
 		tokens[name] = strings.TrimSpace(kubectl(t, "", "create", "token", name, "-n", namespace))
 	}
-	kubectl(t, "", "create", "clusterrolebinding", namespace, "--clusterrole="+operatorName+"-metrics-reader", "--serviceaccount="+namespace+":scraper")
+	kubectl(t, "", "create", "clusterrolebinding", namespace,
+		"--clusterrole="+operatorName+"-metrics-reader", "--serviceaccount="+namespace+":scraper")
 	t.Cleanup(func() { _, _ = plane.Run("", "delete", "clusterrolebinding", namespace) })
 	awaitMayRead(t, "system:serviceaccount:"+namespace+":scraper")
 	if code, _ := scrape(t, address, ""); code != http.StatusUnauthorized {
-		t.Errorf("nobody: %d, want 401", code)
+		t.Errorf("without credentials: %d, want 401", code)
 	}
 	if code, _ := scrape(t, address, tokens["somebody"]); code != http.StatusForbidden {
-		t.Errorf("somebody: %d, want 403", code)
+		t.Errorf("without the role: %d, want 403", code)
 	}
 	code, text := scrape(t, address, tokens["scraper"])
 	if code != http.StatusOK {
-		t.Fatalf("who may read the metrics: %d, want 200", code)
+		t.Fatalf("with the role: %d, want 200", code)
 	}
 	if !strings.Contains(text, "payops_released_payable_total") {
 		t.Error("the operator's own metrics are not served")
 	}
 	for _, credential := range canaries(t) {
 		if strings.Contains(text, credential) {
-			t.Error("a credential stands in a metric")
+			t.Error("a metric contains a credential")
 		}
 	}
-	if slices.ContainsFunc(upstreams.Calls(), func(call simulator.Call) bool { return strings.Contains(text, call.ID) }) {
-		t.Error("a session id stands in a metric")
+	for _, call := range upstreams.Calls() {
+		if strings.Contains(text, call.ID) {
+			t.Errorf("a metric contains the session id %s", call.ID)
+		}
 	}
 }
 
-// awaitMayRead waits until the API server's authorizer knows that a user may read metrics: a manager remembers its answers.
+// awaitMayRead waits until the API server's authorizer lets a user read metrics. It must do so before the first
+// scrape, because a manager caches its answers.
 func awaitMayRead(t *testing.T, user string) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+	await.True(t, user+" may read metrics", func() bool {
+		return allowed(t, authorizationv1.SubjectAccessReviewSpec{
 			User: user, NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: "/metrics", Verb: "get"},
-		}}
-		if err := api.Create(t.Context(), review); err != nil {
-			t.Fatal(err)
-		}
-		if review.Status.Allowed {
-			return
-		}
-	}
-	t.Fatalf("%s may not read metrics", user)
+		})
+	})
 }
 
+// scrape reads the metrics of a manager, and returns the status code and the body.
 func scrape(t *testing.T, address, token string) (int, string) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("https://%s/metrics", address), http.NoBody)
+	url := fmt.Sprintf("https://%s/metrics", address)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	// The manager's certificate is its own, made at start.
+	// The manager generates a self-signed certificate when it starts.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	response, err := transport.RoundTrip(request)
@@ -240,19 +255,20 @@ func scrape(t *testing.T, address, token string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-// TestTheOperatorMayNotTouchWhatIsNotItsOwn speaks as the operator's ServiceAccount.
+// TestTheOperatorMayNotTouchWhatIsNotItsOwn sends requests as the operator's ServiceAccount that its roles must not
+// allow.
 func TestTheOperatorMayNotTouchWhatIsNotItsOwn(t *testing.T) {
 	operator := asOperator(t)
 	for what, err := range map[string]error{
-		"list ConfigMaps":  operator.List(t.Context(), &corev1.ConfigMapList{}),
-		"list Pods":        operator.List(t.Context(), &corev1.PodList{}),
-		"make a session":   operator.Create(t.Context(), gen.Session("default", "own", "omise", gen.ID("omise", 1))),
-		"make a role":      operator.Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "own"}}),
-		"delete a Secret":  operator.Delete(t.Context(), secretNamed("default", "own")),
-		"make a namespace": operator.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "own"}}),
+		"list ConfigMaps":    operator.List(t.Context(), &corev1.ConfigMapList{}),
+		"list Pods":          operator.List(t.Context(), &corev1.PodList{}),
+		"create a session":   operator.Create(t.Context(), gen.Session("default", "own", "omise", gen.ID("omise", 1))),
+		"create a role":      operator.Create(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "own"}}),
+		"delete a Secret":    operator.Delete(t.Context(), secretNamed("default", "own")),
+		"create a namespace": operator.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "own"}}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "forbidden") {
-			t.Errorf("%s: %v, want it forbidden", what, err)
+			t.Errorf("%s: %v, want it to be forbidden", what, err)
 		}
 	}
 }

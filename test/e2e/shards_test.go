@@ -93,7 +93,8 @@ func (s *shard) asked(parts ...string) bool {
 // awaitAsked waits until the manager has sent such a request.
 func (s *shard) awaitAsked(t *testing.T, parts ...string) {
 	t.Helper()
-	await.True(t, fmt.Sprintf("manager %s has sent a request with %q", s.name, parts), func() bool { return s.asked(parts...) })
+	what := fmt.Sprintf("manager %s has sent a request with %q", s.name, parts)
+	await.True(t, what, func() bool { return s.asked(parts...) })
 }
 
 // writesProviders reports whether the manager has written a provider or a Secret in its namespace.
@@ -106,8 +107,8 @@ func shardOf(name string) gen.SessionOption {
 	return func(session *v1alpha1.PaymentSession) { session.Labels = map[string]string{shardLabel: name} }
 }
 
-// TestShards runs two managers, each for half of the sessions of a namespace. No manager writes the sessions of another shard, and only
-// one writes providers.
+// TestShards runs two managers, each for half of the sessions of a namespace. No manager writes the sessions of
+// another shard, and only one writes providers.
 func TestShards(t *testing.T) {
 	t.Parallel()
 	upstreams, simulated := simulate(t)
@@ -167,8 +168,8 @@ func TestShards(t *testing.T) {
 	kubectl(t, "", "patch", "paysess", nobodys.Name, "-n", namespace, "--type=merge", "-p", noFinalizers)
 }
 
-// theProviderIsHeldForTheOtherShard deletes a provider that only a session of the other shard needs. The manager that writes the
-// provider does not have that session in its cache, and keeps the finalizer all the same.
+// theProviderIsHeldForTheOtherShard deletes a provider that only a session of the other shard needs. The manager that
+// writes the provider does not have that session in its cache, and keeps the finalizer all the same.
 func theProviderIsHeldForTheOtherShard(
 	t *testing.T, upstreams *simulator.Simulator, namespace string, writer, other *shard,
 ) {

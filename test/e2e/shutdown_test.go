@@ -37,8 +37,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.providers.ServeHTTP(w, r)
 }
 
-// TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is in flight. The manager finishes the call and writes the
-// outcome before it exits.
+// TestShutdownFinishesTheCallInFlight sends SIGTERM while an expire call is in flight. The manager finishes the call
+// and writes the outcome before it exits.
 func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 	t.Parallel()
 	for _, provider := range gen.Providers {
@@ -62,7 +62,8 @@ func TestShutdownFinishesTheCallInFlight(t *testing.T) {
 			}
 			switch {
 			case claimsExpired(session) && len(session.Finalizers) > 0:
-				t.Errorf("it is closed but has the finalizers %q, which another manager would have to remove\n%s", session.Finalizers, running.output(t))
+				t.Errorf("it is closed but has the finalizers %q, which another manager would have to remove\n%s",
+					session.Finalizers, running.output(t))
 			case !claimsExpired(session) && provider != "circle":
 				t.Errorf("the outcome of the call in flight was not written: %+v", session.Status)
 			case !claimsExpired(session):

@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package e2e tests the built binary as its users run it: make install installs it, it runs with the ServiceAccount and the roles of
-// config/rbac, and kubectl drives it, on a control plane with a kube-controller-manager.
+// Package e2e tests the built binary as its users run it: make install installs it, it runs with the ServiceAccount
+// and the roles of config/rbac, and kubectl drives it, on a control plane with a kube-controller-manager.
 package e2e
 
 import (
@@ -132,7 +132,9 @@ func (m *manager) terminate(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.terminated = true
-	await.True(t, "the manager begins to stop", func() bool { return strings.Contains(m.output(t), "Stopping and waiting") })
+	await.True(t, "the manager begins to stop", func() bool {
+		return strings.Contains(m.output(t), "Stopping and waiting")
+	})
 }
 
 // stop stops the manager as Kubernetes does, and waits until its process has exited.

@@ -14,8 +14,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// namespaceTeardown deletes namespaces with 4 providers, their Secrets and 40 active sessions, under adverse conditions. Every
-// session is expired, and every namespace is deleted.
+// namespaceTeardown deletes namespaces with 4 providers, their Secrets and 40 active sessions, under adverse
+// conditions. Every session is expired, and every namespace is deleted.
 func namespaceTeardown(t *testing.T) {
 	cases := map[string]func(*testing.T, *simulator.Simulator, string, *manager){
 		"alone": func(t *testing.T, _ *simulator.Simulator, namespace string, _ *manager) {
@@ -39,7 +39,9 @@ func namespaceTeardown(t *testing.T) {
 			})
 			startManager(t, watching(namespace))
 		},
-		"the operator is killed halfway": func(t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager) {
+		"the operator is killed halfway": func(
+			t *testing.T, upstreams *simulator.Simulator, namespace string, running *manager,
+		) {
 			before := len(upstreams.Calls())
 			deleteNamespace(t, namespace)
 			awaitCalls(t, upstreams, before+15)
@@ -52,7 +54,9 @@ func namespaceTeardown(t *testing.T) {
 			t.Cleanup(func() { over.Stop() })
 			deleteNamespace(t, namespace)
 		},
-		"a session is created in the same second": func(t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager) {
+		"a session is created in the same second": func(
+			t *testing.T, upstreams *simulator.Simulator, namespace string, _ *manager,
+		) {
 			late := gen.ID("omise", 9999)
 			upstreams.Add(simulator.Object{Provider: "omise", ID: late, State: simulator.Open})
 			create(t, gen.Session(namespace, "late", "omise", late, gen.Active))
@@ -78,7 +82,8 @@ func namespaceTeardown(t *testing.T) {
 // many is the number of sessions in the teardown of a large namespace.
 const many = 1000
 
-// TestAThousandSessionsInOneNamespace deletes the namespace of a thousand sessions. make bench measures how long that takes.
+// TestAThousandSessionsInOneNamespace deletes the namespace of a thousand sessions. make bench measures how long that
+// takes.
 func TestAThousandSessionsInOneNamespace(t *testing.T) {
 	withAndWithoutAdmission(t, func(t *testing.T) {
 		upstreams, url := simulate(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestUninstall uninstalls everything while the operator runs. It expires no session and leaves no finalizer. The test of the Helm chart
-// uninstalls without an operator.
+// TestUninstall uninstalls everything while the operator runs. It expires no session and leaves no finalizer. The
+// test of the Helm chart uninstalls without an operator.
 func TestUninstall(t *testing.T) {
 	upstreams, url := simulate(t)
 	namespace := newNamespace(t, url)

@@ -14,7 +14,8 @@ import (
 // MergePatch makes a patch for client.Patch from a JSON merge patch.
 func MergePatch(json string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(json)) }
 
-// Touch makes a patch that changes nothing but a label, so that the object is reconciled. Every patch sets another value.
+// Touch makes a patch that changes nothing but a label, so that the object is reconciled. Every patch sets another
+// value.
 func Touch() client.Patch {
 	return MergePatch(fmt.Sprintf(`{"metadata":{"labels":{"touched":"%d"}}}`, time.Now().UnixNano()))
 }

@@ -23,8 +23,8 @@ import (
 // served is what a chart is told of a cluster that can put the finalizer on at creation.
 const served = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 
-// TestTheChartAndTheKustomizationsSayTheSame compares what both render, object by object, with each of the chart's options that has
-// a counterpart.
+// TestTheChartAndTheKustomizationsSayTheSame compares what both render, object by object, with each of the chart's
+// options that has a counterpart.
 func TestTheChartAndTheKustomizationsSayTheSame(t *testing.T) {
 	for name, tc := range map[string]struct {
 		kustomization string

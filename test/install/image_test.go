@@ -14,8 +14,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestTheImageBuilds does what the Dockerfile does, without a container engine: from what it copies and nothing else, for both
-// platforms, with the module proxy alone.
+// TestTheImageBuilds does what the Dockerfile does, without a container engine: from what it copies and nothing else,
+// for both platforms, with the module proxy alone.
 func TestTheImageBuilds(t *testing.T) {
 	dockerfile, err := os.ReadFile(filepath.Join(gen.Root(), "Dockerfile"))
 	if err != nil {

@@ -31,8 +31,8 @@ var definitions = []string{
 	"crd/clusterpaymentproviders.payments.payops.dev", "crd/paymentproviderclasses.payments.payops.dev",
 }
 
-// TestEachWayToInstall installs by each of them on a control plane of its own, and lets a manager with the rights that came with it
-// expire a session and tear a namespace down. TestUpgrade does make deploy.
+// TestEachWayToInstall installs by each of them on a control plane of its own, and lets a manager with the rights
+// that came with it expire a session and tear a namespace down. TestUpgrade does make deploy.
 func TestEachWayToInstall(t *testing.T) {
 	t.Run("kubectl apply -k", func(t *testing.T) {
 		c := newCluster(t)
@@ -71,8 +71,8 @@ func works(t *testing.T, c *cluster) {
 	}
 }
 
-// clusterProvidersOnly takes the right to read Secrets elsewhere away. A PaymentProvider then says so and is in nobody's way, and a
-// ClusterPaymentProvider works.
+// clusterProvidersOnly takes the right to read Secrets elsewhere away. A PaymentProvider then says so and is in
+// nobody's way, and a ClusterPaymentProvider works.
 func clusterProvidersOnly(t *testing.T, c *cluster) {
 	t.Helper()
 	upgrade := func(value string) {
@@ -93,8 +93,8 @@ func clusterProvidersOnly(t *testing.T, c *cluster) {
 	upgrade("false")
 }
 
-// applyTwice does what the README says: the definitions and the classes, which are objects of theirs, come in one go, and kubectl
-// knows a kind only after its definition was taken.
+// applyTwice does what the README says: the definitions and the classes, which are objects of theirs, come in one go,
+// and kubectl knows a kind only after its definition was taken.
 func applyTwice(t *testing.T, c *cluster, arguments ...string) {
 	t.Helper()
 	apply := append([]string{"kubectl", "apply", "--server-side"}, arguments...)
@@ -105,8 +105,8 @@ func applyTwice(t *testing.T, c *cluster, arguments ...string) {
 	c.must(t, apply...)
 }
 
-// helmUninstall lets the chart's hook take everything back, with no operator there that could let anything go. There is no kubelet
-// here: the test runs the hook's Job as one would, under the ServiceAccount that the Job names.
+// helmUninstall lets the chart's hook take everything back, with no operator there that could let anything go. There
+// is no kubelet here: the test runs the hook's Job as one would, under the ServiceAccount that the Job names.
 func helmUninstall(t *testing.T, c *cluster, stop func()) {
 	t.Helper()
 	namespace := c.shop(t)
@@ -187,7 +187,8 @@ func runJob(t *testing.T, c *cluster, job *batchv1.Job) {
 // many is how many sessions an upgrade meets.
 const many = 1000
 
-// TestUpgrade stores objects under the definitions of the commit before this one, installs what there is now, and starts a manager.
+// TestUpgrade stores objects under the definitions of the commit before this one, installs what there is now, and
+// starts a manager.
 func TestUpgrade(t *testing.T) {
 	c := newCluster(t)
 	previous := output(t, "bash", "-c", "for file in $(git ls-tree --name-only HEAD^ config/crd/bases/); do echo ---; git show HEAD^:$file; done")

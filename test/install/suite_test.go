@@ -88,8 +88,8 @@ func tool(name string, arguments ...string) []string {
 	return append([]string{"go", "tool", "-modfile=hack/tools/go.mod", name}, arguments...)
 }
 
-// run runs a program in the repository's folder, and gives what it writes to standard output. What it writes to standard error is for
-// people and goes into the error: go itself writes there when it fetches or builds a tool.
+// run runs a program in the repository's folder, and gives what it writes to standard output. What it writes to
+// standard error is for people and goes into the error: go itself writes there when it fetches or builds a tool.
 func run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
 	return runIn(t, nil, arguments...)

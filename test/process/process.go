@@ -1,7 +1,7 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process asks the kernel what a running process has used.
+// Package process reads the memory and processor time of a running process from the kernel.
 package process
 
 import (
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// PeakMemory is the most memory that a process has had so far, in bytes.
+// PeakMemory returns the most memory that a process has used so far, in bytes.
 func PeakMemory(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -26,18 +26,19 @@ func PeakMemory(pid int) (int64, error) {
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("the kernel does not tell the peak of the memory")
+	return 0, errors.New("the kernel does not report the peak memory of the process")
 }
 
-// ProcessorTime is what a process has used of the processors so far.
+// ProcessorTime returns the processor time that a process has used so far.
 func ProcessorTime(pid int) (time.Duration, error) {
-	// The kernel counts in hundredths of a second.
+	// proc(5) counts clock ticks, which are hundredths of a second on Linux.
 	const tick = time.Second / 100
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
-	// The command's name, in brackets, may hold blanks; user and system time are the 12th and 13th field behind it.
+	// The name of the command is in parentheses and may contain spaces. utime and stime are the 12th and 13th field
+	// after it.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	user, err := strconv.ParseInt(fields[11], 10, 64)
 	if err != nil {

@@ -1,7 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package validation tests what the API server itself refuses and fills in: only a real one evaluates schemas, defaults and CEL.
+// Package validation tests what the API server itself refuses and fills in: only a real one evaluates schemas,
+// defaults and CEL.
 package validation
 
 import (
