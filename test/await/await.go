@@ -98,11 +98,11 @@ func Success(t *testing.T, what string, try func() error) {
 	t.Helper()
 	var last error
 	// Tests wait in their cleanup, too, where their own context is already canceled.
-	err := wait.PollUntilContextTimeout(context.Background(), interval, timeout, true, func(context.Context) (bool, error) {
+	succeeded := func(context.Context) (bool, error) {
 		last = try()
 		return last == nil, nil
-	})
-	if err != nil {
+	}
+	if err := wait.PollUntilContextTimeout(context.Background(), interval, timeout, true, succeeded); err != nil {
 		t.Fatalf("waited until %s: %v", what, last)
 	}
 }

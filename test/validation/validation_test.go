@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package validation tests what the API server itself refuses and fills in: only a real one evaluates schemas,
-// defaults and CEL.
+// Package validation tests what the API server rejects and defaults. Only a real API server evaluates schemas, defaults
+// and CEL rules.
 package validation
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// cluster is the administrator's client.
 var cluster client.Client
 
 func TestMain(m *testing.M) {
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// parse makes an object from a kind and the YAML of its spec.
+// parse makes an object of a kind from the YAML of its spec.
 func parse(t *testing.T, kind, spec string) *unstructured.Unstructured {
 	t.Helper()
 	object := &unstructured.Unstructured{Object: map[string]any{}}
@@ -48,11 +49,13 @@ func parse(t *testing.T, kind, spec string) *unstructured.Unstructured {
 	return object
 }
 
-// TestCreate tries to create objects; wants says what the refusal must say, empty for none.
+// TestCreate creates objects. The error must contain wants; if wants is empty, the API server must accept the object.
+// It must reject values that the operator could not decode.
 func TestCreate(t *testing.T) {
 	const session = "providerRef: {name: omise}\nsessionID: chrg_test_1\n"
 	const provider = "className: omise\ncredentialsSecretRef: {name: omise}\n"
-	class := func(change func(*v1alpha1.PaymentProviderClassSpec)) string {
+	type classSpec = v1alpha1.PaymentProviderClassSpec
+	class := func(change func(*classSpec)) string {
 		object := gen.Class("omise")
 		change(&object.Spec)
 		text, err := yaml.Marshal(object.Spec)
@@ -61,99 +64,113 @@ func TestCreate(t *testing.T) {
 		}
 		return string(text)
 	}
-	cases := []struct {
-		reason string
-		kind   string
-		spec   string
-		wants  string
-	}{
-		{"the least that a session needs", "PaymentSession", session, ""},
-		{"no session id", "PaymentSession", "providerRef: {name: omise}", "spec.sessionID: Required"},
-		{"an empty session id", "PaymentSession", "providerRef: {name: omise}\nsessionID: ''", "at least 1 chars"},
-		{"a path as session id", "PaymentSession", "providerRef: {name: omise}\nsessionID: ../admin", "spec.sessionID"},
-		{"a dot as session id", "PaymentSession", "providerRef: {name: omise}\nsessionID: .", "spec.sessionID"},
-		{"a query as session id", "PaymentSession", "providerRef: {name: omise}\nsessionID: a?b=c", "spec.sessionID"},
-		{"white space in the session id", "PaymentSession", "providerRef: {name: omise}\nsessionID: 'a b'", "spec.sessionID"},
-		{"a session id of 256 characters", "PaymentSession", "providerRef: {name: omise}\nsessionID: " + strings.Repeat("a", 256), "Too long"},
-		{"no provider", "PaymentSession", "sessionID: a", "spec.providerRef: Required"},
-		{"a provider of another kind", "PaymentSession", "providerRef: {name: omise, kind: Secret}\nsessionID: a", "Unsupported value"},
-		{"another desired state", "PaymentSession", session + "desiredState: paid", "Unsupported value"},
-		{"another deletion policy", "PaymentSession", session + "deletionPolicy: Orphan", "Unsupported value"},
-		{"expireAt in the future", "PaymentSession", session + "expireAt: '2099-12-01T00:00:00Z'", ""},
-		{"expireAt in the past expires now", "PaymentSession", session + "expireAt: '2024-01-01T00:00:00+07:00'", ""},
-		{"expireAt with fractions of a second", "PaymentSession", session + "expireAt: '2030-01-01T00:00:00.123Z'", ""},
-		{"expireAt in another age", "PaymentSession", session + "expireAt: '1970-01-01T00:00:00Z'", "set desiredState: expired"},
-		{"expireAt never to come", "PaymentSession", session + "expireAt: '9999-12-31T00:00:00Z'", "leave expireAt out"},
-		{"expireAt without a time zone would not decode", "PaymentSession", session + "expireAt: '2030-01-01T00:00:00'", "spec.expireAt"},
-		{"expireAt as a date would not decode", "PaymentSession", session + "expireAt: '2030-01-01'", "spec.expireAt"},
-		{"expireAt on a day that does not exist", "PaymentSession", session + "expireAt: '2030-02-30T00:00:00Z'", "spec.expireAt"},
-		{"ttlAfterClosed of nothing", "PaymentSession", session + "ttlAfterClosed: 0s", ""},
-		{"ttlAfterClosed of parts", "PaymentSession", session + "ttlAfterClosed: 1h30m", ""},
-		{"a negative ttlAfterClosed", "PaymentSession", session + "ttlAfterClosed: -1h", "spec.ttlAfterClosed"},
-		{"ttlAfterClosed in days would not decode", "PaymentSession", session + "ttlAfterClosed: 1d", "spec.ttlAfterClosed"},
-		{"ttlAfterClosed that overflows would not decode", "PaymentSession", session + "ttlAfterClosed: 99999999999999h", "spec.ttlAfterClosed"},
-
-		{"the least that a provider needs", "PaymentProvider", provider, ""},
-		{"an endpoint", "PaymentProvider", provider + "endpoint: https://api.example.com:8443/base", ""},
-		{"an endpoint with http is for the operator to judge", "PaymentProvider", provider + "endpoint: http://127.0.0.1:9090/omise", ""},
-		{"an endpoint by its IPv6 address", "PaymentProvider", provider + "endpoint: 'https://[2606:4700::1111]'", ""},
-		{"an endpoint with a user", "PaymentProvider", provider + "endpoint: https://user:pass@api.example.com", "spec.endpoint"},
-		{"an endpoint with a query", "PaymentProvider", provider + "endpoint: https://api.example.com/?a=b", "spec.endpoint"},
-		{"an endpoint with a fragment", "PaymentProvider", provider + "endpoint: https://api.example.com/#a", "spec.endpoint"},
-		{"an endpoint of another scheme", "PaymentProvider", provider + "endpoint: ftp://api.example.com", "spec.endpoint"},
-		{"an endpoint without a host", "PaymentProvider", provider + "endpoint: 'https:///path'", "spec.endpoint"},
-		{"no Secret", "PaymentProvider", "className: omise", "spec.credentialsSecretRef: Required"},
-		{"a Secret of another namespace cannot be said", "PaymentProvider", "className: omise\ncredentialsSecretRef: {name: other/omise}", "spec.credentialsSecretRef.name"},
-		{"no requests at all", "PaymentProvider", provider + "rateLimit: {requests: 0}", "greater than or equal to 1"},
-		{"too many requests", "PaymentProvider", provider + "rateLimit: {requests: 10001}", "less than or equal to 10000"},
-		{"requests per hour", "PaymentProvider", provider + "rateLimit: {requests: 10000, per: 1h}", ""},
-		{"requests per day", "PaymentProvider", provider + "rateLimit: {per: 24h}", "from 1s to 1h"},
-		{"requests per millisecond", "PaymentProvider", provider + "rateLimit: {per: 1ms}", "from 1s to 1h"},
-		{"no timeout", "PaymentProvider", provider + "timeout: 0s", "from 100ms to 60s"},
-		{"a poll interval of 0s never polls", "PaymentProvider", provider + "pollInterval: 0s", ""},
-
-		{"a selector", "ClusterPaymentProvider", provider + "allowedNamespaces: {matchLabels: {example.com/team: shop}}", ""},
-		{"a selector by expression", "ClusterPaymentProvider", provider + "allowedNamespaces: {matchExpressions: [{key: team, operator: In, values: [shop]}]}", ""},
-		{"everywhere", "ClusterPaymentProvider", provider + "allowedNamespaces: {}", ""},
-		{"a selector that means nothing", "ClusterPaymentProvider", provider + "allowedNamespaces: {matchExpressions: [{key: team, operator: In}]}", "values must be given"},
-		{"a selector with a key that is none", "ClusterPaymentProvider", provider + "allowedNamespaces: {matchLabels: {'a b': c}}", "must be a label key"},
-		{"a selector with a value that is none", "ClusterPaymentProvider", provider + "allowedNamespaces: {matchLabels: {a: 'b c'}}", "allowedNamespaces.matchLabels"},
-
-		{"a shipped class", "PaymentProviderClass", class(func(*v1alpha1.PaymentProviderClassSpec) {}), ""},
-		{"a path without the id", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) { spec.Expire.Path = "/charges" }), "path must hold {id} once"},
-		{"a path with the id twice", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) { spec.Expire.Path = "/{id}/{id}" }), "path must hold {id} once"},
-		{"a path with a query", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) { spec.Expire.Path = "/{id}?a=b" }), "spec.expire.path"},
-		{"two defaults", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) {
-			spec.Environments = append(spec.Environments, v1alpha1.Environment{Name: "other", BaseURL: "https://example.com", Default: true})
-		}), "at most one environment"},
-		{"an authentication of two kinds", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) {
-			spec.Authentication[0].Bearer = &v1alpha1.BearerAuthentication{Credential: "secretKey"}
-		}), "exactly one"},
-		{"a word for a state that is none", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) { spec.State.Words["odd"] = "strange" }), "Unsupported value"},
-		{"an outcome that is none", "PaymentProviderClass", class(func(spec *v1alpha1.PaymentProviderClassSpec) { spec.Outcomes[0].Outcome = "Fine" }), "Unsupported value"},
+	for kind, cases := range map[string][]struct{ reason, spec, wants string }{
+		"PaymentSession": {
+			{"a minimal session", session, ""},
+			{"no session id", "providerRef: {name: omise}", "spec.sessionID: Required"},
+			{"an empty session id", "providerRef: {name: omise}\nsessionID: ''", "at least 1 chars"},
+			{"a path as session id", "providerRef: {name: omise}\nsessionID: ../admin", "spec.sessionID"},
+			{"a dot as session id", "providerRef: {name: omise}\nsessionID: .", "spec.sessionID"},
+			{"a query as session id", "providerRef: {name: omise}\nsessionID: a?b=c", "spec.sessionID"},
+			{"white space in the session id", "providerRef: {name: omise}\nsessionID: 'a b'", "spec.sessionID"},
+			{"a session id of 256 characters", "providerRef: {name: omise}\nsessionID: " + strings.Repeat("a", 256), "Too long"},
+			{"no provider", "sessionID: a", "spec.providerRef: Required"},
+			{"a provider of another kind", "providerRef: {name: omise, kind: Secret}\nsessionID: a", "Unsupported value"},
+			{"another desired state", session + "desiredState: paid", "Unsupported value"},
+			{"another deletion policy", session + "deletionPolicy: Orphan", "Unsupported value"},
+			{"expireAt in the future", session + "expireAt: '2099-12-01T00:00:00Z'", ""},
+			{"expireAt in the past expires now", session + "expireAt: '2024-01-01T00:00:00+07:00'", ""},
+			{"expireAt with fractions of a second", session + "expireAt: '2030-01-01T00:00:00.123Z'", ""},
+			{"expireAt long ago", session + "expireAt: '1970-01-01T00:00:00Z'", "set desiredState: expired"},
+			{"expireAt in the far future", session + "expireAt: '9999-12-31T00:00:00Z'", "leave expireAt out"},
+			{"expireAt without a time zone", session + "expireAt: '2030-01-01T00:00:00'", "spec.expireAt"},
+			{"expireAt as a date", session + "expireAt: '2030-01-01'", "spec.expireAt"},
+			{"expireAt on a day that does not exist", session + "expireAt: '2030-02-30T00:00:00Z'", "spec.expireAt"},
+			{"ttlAfterClosed of 0", session + "ttlAfterClosed: 0s", ""},
+			{"ttlAfterClosed with hours and minutes", session + "ttlAfterClosed: 1h30m", ""},
+			{"a negative ttlAfterClosed", session + "ttlAfterClosed: -1h", "spec.ttlAfterClosed"},
+			{"ttlAfterClosed in days", session + "ttlAfterClosed: 1d", "spec.ttlAfterClosed"},
+			{"ttlAfterClosed that overflows", session + "ttlAfterClosed: 99999999999999h", "spec.ttlAfterClosed"},
+		},
+		"PaymentProvider": {
+			{"a minimal provider", provider, ""},
+			{"an endpoint", provider + "endpoint: https://api.example.com:8443/base", ""},
+			{"an endpoint with http, which the operator judges", provider + "endpoint: http://127.0.0.1:9090/omise", ""},
+			{"an endpoint with an IPv6 address", provider + "endpoint: 'https://[2606:4700::1111]'", ""},
+			{"an endpoint with a user", provider + "endpoint: https://user:pass@api.example.com", "spec.endpoint"},
+			{"an endpoint with a query", provider + "endpoint: https://api.example.com/?a=b", "spec.endpoint"},
+			{"an endpoint with a fragment", provider + "endpoint: https://api.example.com/#a", "spec.endpoint"},
+			{"an endpoint of another scheme", provider + "endpoint: ftp://api.example.com", "spec.endpoint"},
+			{"an endpoint without a host", provider + "endpoint: 'https:///path'", "spec.endpoint"},
+			{"no Secret", "className: omise", "spec.credentialsSecretRef: Required"},
+			{
+				"a Secret in another namespace", "className: omise\ncredentialsSecretRef: {name: other/omise}",
+				"spec.credentialsSecretRef.name",
+			},
+			{"a rate limit of 0 requests", provider + "rateLimit: {requests: 0}", "greater than or equal to 1"},
+			{"too many requests", provider + "rateLimit: {requests: 10001}", "less than or equal to 10000"},
+			{"requests per hour", provider + "rateLimit: {requests: 10000, per: 1h}", ""},
+			{"requests per day", provider + "rateLimit: {per: 24h}", "from 1s to 1h"},
+			{"requests per millisecond", provider + "rateLimit: {per: 1ms}", "from 1s to 1h"},
+			{"a timeout of 0s", provider + "timeout: 0s", "from 100ms to 60s"},
+			{"a poll interval of 0s never polls", provider + "pollInterval: 0s", ""},
+		},
+		"ClusterPaymentProvider": {
+			{"a selector by label", provider + "allowedNamespaces: {matchLabels: {example.com/team: shop}}", ""},
+			{
+				"a selector by expression",
+				provider + "allowedNamespaces: {matchExpressions: [{key: team, operator: In, values: [shop]}]}", "",
+			},
+			{"an empty selector", provider + "allowedNamespaces: {}", ""},
+			{
+				"a selector without values",
+				provider + "allowedNamespaces: {matchExpressions: [{key: team, operator: In}]}", "values must be given",
+			},
+			{"a selector with an invalid key", provider + "allowedNamespaces: {matchLabels: {'a b': c}}", "must be a label key"},
+			{"a selector with an invalid value", provider + "allowedNamespaces: {matchLabels: {a: 'b c'}}", "allowedNamespaces.matchLabels"},
+		},
+		"PaymentProviderClass": {
+			{"a shipped class", class(func(*classSpec) {}), ""},
+			{"a path without the id", class(func(c *classSpec) { c.Expire.Path = "/charges" }), "path must hold {id} once"},
+			{"a path with the id twice", class(func(c *classSpec) { c.Expire.Path = "/{id}/{id}" }), "path must hold {id} once"},
+			{"a path with a query", class(func(c *classSpec) { c.Expire.Path = "/{id}?a=b" }), "spec.expire.path"},
+			{"two default environments", class(func(c *classSpec) {
+				other := v1alpha1.Environment{Name: "other", BaseURL: "https://example.com", Default: true}
+				c.Environments = append(c.Environments, other)
+			}), "at most one environment"},
+			{"an authentication with two methods", class(func(c *classSpec) {
+				c.Authentication[0].Bearer = &v1alpha1.BearerAuthentication{Credential: "secretKey"}
+			}), "exactly one"},
+			{"a word for an unknown state", class(func(c *classSpec) { c.State.Words["odd"] = "strange" }), "Unsupported value"},
+			{"an unknown outcome", class(func(c *classSpec) { c.Outcomes[0].Outcome = "Fine" }), "Unsupported value"},
+		},
+	} {
+		for _, tc := range cases {
+			t.Run(kind+"/"+tc.reason, func(t *testing.T) {
+				err := cluster.Create(t.Context(), parse(t, kind, tc.spec))
+				switch {
+				case tc.wants == "" && err != nil:
+					t.Errorf("it is rejected: %v", err)
+				case tc.wants != "" && err == nil:
+					t.Errorf("it is accepted, want an error that says %q", tc.wants)
+				case tc.wants != "" && (!apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tc.wants)):
+					t.Errorf("it is rejected with %v, want an error that says %q", err, tc.wants)
+				}
+			})
+		}
 	}
-	for _, tc := range cases {
-		t.Run(tc.kind+"/"+tc.reason, func(t *testing.T) {
-			err := cluster.Create(t.Context(), parse(t, tc.kind, tc.spec))
-			switch {
-			case tc.wants == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case tc.wants != "" && err == nil:
-				t.Errorf("accepted, want it refused with %q", tc.wants)
-			case tc.wants != "" && (!apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tc.wants)):
-				t.Errorf("refused with %v, want it to say %q", err, tc.wants)
-			}
-		})
-	}
-	// One object that the operator cannot decode would end its watch on all others.
-	for _, list := range []client.ObjectList{&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentProviderList{}, &v1alpha1.ClusterPaymentProviderList{}, &v1alpha1.PaymentProviderClassList{}} {
+	// A single object that does not decode would break the operator's watch of all objects of its kind.
+	for _, list := range []client.ObjectList{
+		&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentProviderList{},
+		&v1alpha1.ClusterPaymentProviderList{}, &v1alpha1.PaymentProviderClassList{},
+	} {
 		if err := cluster.List(t.Context(), list); err != nil {
-			t.Errorf("what was accepted does not decode: %v", err)
+			t.Errorf("an accepted object does not decode: %v", err)
 		}
 	}
 }
 
-// TestUpdate tries to change a session that was accepted.
+// TestUpdate changes sessions. The error must contain wants; if wants is empty, the API server must accept the change.
 func TestUpdate(t *testing.T) {
 	cases := []struct {
 		reason string
@@ -164,15 +181,15 @@ func TestUpdate(t *testing.T) {
 		{"active becomes expired", gen.Active, `{"spec":{"desiredState":"expired"}}`, ""},
 		{"expired does not become active", nil, `{"spec":{"desiredState":"active"}}`, "Create a new session"},
 		{"expired cannot be removed", nil, `{"spec":{"desiredState":null}}`, "cannot be removed"},
-		{"the session id stays", nil, `{"spec":{"sessionID":"other"}}`, "Create another PaymentSession"},
-		{"the provider stays", nil, `{"spec":{"providerRef":{"name":"other"}}}`, "deletionPolicy: Retain"},
-		{"the provider's kind stays", nil, `{"spec":{"providerRef":{"kind":"ClusterPaymentProvider"}}}`, "deletionPolicy: Retain"},
+		{"the session id is immutable", nil, `{"spec":{"sessionID":"other"}}`, "Create another PaymentSession"},
+		{"the provider is immutable", nil, `{"spec":{"providerRef":{"name":"other"}}}`, "deletionPolicy: Retain"},
+		{"its kind is immutable", nil, `{"spec":{"providerRef":{"kind":"ClusterPaymentProvider"}}}`, "deletionPolicy: Retain"},
 		{"expireAt may be set", gen.Active, `{"spec":{"expireAt":"2030-01-01T00:00:00Z"}}`, ""},
 		{"expireAt may be moved", gen.ExpireAt(metav1.Now().Time), `{"spec":{"expireAt":"2030-01-01T00:00:00Z"}}`, ""},
 		{"expireAt may be removed", gen.ExpireAt(metav1.Now().Time), `{"spec":{"expireAt":null}}`, ""},
 		{"the deletion policy may change", nil, `{"spec":{"deletionPolicy":"Retain"}}`, ""},
 		{"the time to live may change", nil, `{"spec":{"ttlAfterClosed":"24h"}}`, ""},
-		{"it may be suspended", nil, `{"spec":{"suspend":true}}`, ""},
+		{"the session may be suspended", nil, `{"spec":{"suspend":true}}`, ""},
 	}
 	for i, tc := range cases {
 		t.Run(tc.reason, func(t *testing.T) {
@@ -183,17 +200,18 @@ func TestUpdate(t *testing.T) {
 			if err := cluster.Create(t.Context(), session); err != nil {
 				t.Fatal(err)
 			}
-			err := cluster.Patch(t.Context(), session, client.RawPatch("application/merge-patch+json", []byte(tc.patch)))
+			err := cluster.Patch(t.Context(), session, gen.MergePatch(tc.patch))
 			switch {
 			case tc.wants == "" && err != nil:
-				t.Errorf("refused: %v", err)
+				t.Errorf("it is rejected: %v", err)
 			case tc.wants != "" && (err == nil || !strings.Contains(err.Error(), tc.wants)):
-				t.Errorf("got %v, want a refusal that says %q", err, tc.wants)
+				t.Errorf("got %v, want an error that says %q", err, tc.wants)
 			}
 		})
 	}
 }
 
+// TestDefaults checks the fields that the API server sets.
 func TestDefaults(t *testing.T) {
 	session := parse(t, "PaymentSession", "providerRef: {name: omise}\nsessionID: chrg_test_1")
 	provider := parse(t, "PaymentProvider", "className: omise\ncredentialsSecretRef: {name: omise}")
@@ -226,6 +244,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestSelectableFields lists sessions by provider and desired state.
 func TestSelectableFields(t *testing.T) {
 	for i, state := range []v1alpha1.DesiredState{v1alpha1.DesiredStateActive, v1alpha1.DesiredStateExpired} {
 		session := gen.Session("default", fmt.Sprintf("select-%d", i), "selectable", gen.ID("omise", i))
@@ -235,10 +254,11 @@ func TestSelectableFields(t *testing.T) {
 		}
 	}
 	sessions := &v1alpha1.PaymentSessionList{}
-	if err := cluster.List(t.Context(), sessions, client.MatchingFields{"spec.providerRef.name": "selectable", "spec.desiredState": "expired"}); err != nil {
+	fields := client.MatchingFields{"spec.providerRef.name": "selectable", "spec.desiredState": "expired"}
+	if err := cluster.List(t.Context(), sessions, fields); err != nil {
 		t.Fatal(err)
 	}
 	if len(sessions.Items) != 1 || sessions.Items[0].Name != "select-1" {
-		t.Errorf("selected %d sessions, want the expired one", len(sessions.Items))
+		t.Errorf("selected %d sessions, want only select-1", len(sessions.Items))
 	}
 }
