@@ -8,11 +8,15 @@ import (
 	"net/http"
 )
 
-// books lets a person or a test in another process read and change the simulator's state.
+// books serves the simulator's state, so that people and other processes can read and change it.
 func (s *Simulator) books() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /objects", func(w http.ResponseWriter, _ *http.Request) { Reply{Code: 200, Body: s.Objects()}.send(w) })
-	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) { Reply{Code: 200, Body: s.Calls()}.send(w) })
+	mux.HandleFunc("GET /objects", func(w http.ResponseWriter, _ *http.Request) {
+		Reply{Code: 200, Body: s.Objects()}.send(w)
+	})
+	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, _ *http.Request) {
+		Reply{Code: 200, Body: s.Calls()}.send(w)
+	})
 	mux.HandleFunc("PUT /objects", func(w http.ResponseWriter, r *http.Request) {
 		var object Object
 		if err := json.NewDecoder(r.Body).Decode(&object); err != nil {

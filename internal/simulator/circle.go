@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// circle is Circle's payment intents, from its page "Expire a payment intent".
+// circle simulates Circle's payment intents, as its page "Expire a payment intent" documents them.
 type circle struct{}
 
 func (circle) routes() map[string]string {
@@ -22,10 +22,15 @@ func (circle) routes() map[string]string {
 
 func (c circle) refuse(r *http.Request, body []byte, keys map[string]string) *Reply {
 	if bearer(r) != keys["apiKey"] {
-		return &Reply{Code: 401, Header: circleHeader(), Body: circleError(401, "Malformed authorization. Are the credentials properly encoded?")}
+		const message = "Malformed authorization. Are the credentials properly encoded?"
+		return &Reply{Code: 401, Header: circleHeader(), Body: circleError(401, message)}
+	}
+	if r.Method != http.MethodPost {
+		return nil
 	}
 	var object map[string]any
-	if r.Method == http.MethodPost && (!strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") || json.Unmarshal(body, &object) != nil || object == nil) {
+	isJSON := strings.HasPrefix(r.Header.Get("Content-Type"), "application/json")
+	if !isJSON || json.Unmarshal(body, &object) != nil || object == nil {
 		return &Reply{Code: 400, Header: circleHeader(), Body: circleError(400, "Bad request.")}
 	}
 	return nil
@@ -35,7 +40,7 @@ func (circle) unknown(string) Reply {
 	return Reply{Code: 404, Header: circleHeader(), Body: circleError(404, "Not found.")}
 }
 
-// expire shows the intent as it was when it was made: the documented reply has "created" as its only entry.
+// expire replies with the intent as it was created: the only timeline entry of the documented reply is "created".
 func (c circle) expire(object *Object, now time.Time) Reply {
 	if object.State != Open {
 		return Reply{Code: 400, Header: circleHeader(), Body: circleError(2, "The payment intent cannot be expired.")}
@@ -88,13 +93,16 @@ func (circle) intent(object *Object) map[string]any {
 		expired["reason"] = "requested_by_merchant"
 		timeline = append(timeline, expired)
 	}
-	// Newest first is what the samples show; nothing promises it, so that the ends are swapped here.
+	// The samples show the newest entry first, but nothing documents the order. So the first and the last entry are
+	// swapped here.
 	timeline[0], timeline[len(timeline)-1] = timeline[len(timeline)-1], timeline[0]
 	money := func(amount string) map[string]any { return map[string]any{"amount": amount, "currency": "USD"} }
 	intent := map[string]any{
 		"id": object.ID, "amountPaid": money(paid), "settlementCurrency": "USD", "timeline": timeline,
-		"paymentMethods": []any{map[string]any{"type": "blockchain", "chain": "ETH", "address": "0x8381470ED67C3802402dbbFa0058E8871F017A6F"}},
-		"createDate":     timestamp(object.createdAt), "updateDate": timestamp(time.Now()),
+		"paymentMethods": []any{map[string]any{
+			"type": "blockchain", "chain": "ETH", "address": "0x8381470ED67C3802402dbbFa0058E8871F017A6F",
+		}},
+		"createDate": timestamp(object.createdAt), "updateDate": timestamp(time.Now()),
 	}
 	if object.Variant == Continuous {
 		intent["currency"], intent["type"] = "USD", "continuous"

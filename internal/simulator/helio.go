@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// helio is Helio's charges, from its page "Expire a Charge".
+// helio simulates Helio's charges, as its page "Expire a Charge" documents them.
 type helio struct{}
 
 func (helio) routes() map[string]string {

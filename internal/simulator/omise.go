@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// omise is Omise's charges, from its page "Expire a charge" and the official pages on charges and errors.
+// omise simulates Omise's charges, as its page "Expire a charge" and the official pages on charges and errors
+// document them.
 type omise struct{}
 
 func (omise) routes() map[string]string {
@@ -57,7 +58,7 @@ func (o omise) expire(object *Object, now time.Time) Reply {
 func (o omise) show(object *Object, r *http.Request) Reply {
 	charge := o.charge(object)
 	if r.Header.Get("Omise-Version") != "2019-05-29" {
-		// What an account's own setting may choose: older versions have no status.
+		// Without the header, the setting of the account selects the version. Older versions have no status.
 		delete(charge, "status")
 		charge["captured"] = charge["paid"]
 	}
@@ -76,14 +77,17 @@ func (omise) charge(object *Object) map[string]any {
 	}
 	switch object.State {
 	case Expired:
-		charge["expired"], charge["expired_at"], charge["expires_at"] = true, timestamp(object.endedAt), timestamp(object.endedAt)
+		ended := timestamp(object.endedAt)
+		charge["expired"], charge["expired_at"], charge["expires_at"] = true, ended, ended
 	case Paid:
-		// A recorded fixture of a paid charge carries an expired_at: it must not be taken for a sign.
+		// A recorded fixture of a paid charge has an expired_at, which therefore does not prove an expiry.
 		charge["paid"], charge["authorized"], charge["expired_at"] = true, true, charge["expires_at"]
 	}
 	return charge
 }
 
 func omiseError(code, message string) map[string]any {
-	return map[string]any{"object": "error", "location": "https://docs.omise.co/api/errors#" + code, "code": code, "message": message}
+	return map[string]any{
+		"object": "error", "location": "https://docs.omise.co/api/errors#" + code, "code": code, "message": message,
+	}
 }

@@ -12,48 +12,48 @@ import (
 	"time"
 )
 
-// Forever is a Fault's Times without an end.
+// Forever is the value of Times for a fault that never ends.
 const Forever = -1
 
-// Fault is something that goes wrong with a call about one object.
+// Fault is a failure of the calls about one object.
 type Fault struct {
-	// Operation that it strikes; empty for both.
+	// Operation is the operation that fails; empty means both.
 	Operation string `json:"operation,omitempty"`
-	// Times that it strikes: 0 is once, Forever is always.
+	// Times is how many calls fail. 0 means one, Forever means all.
 	Times int `json:"times,omitempty"`
-	// Effect lets the call have its effect before the fault takes its reply.
+	// Effect makes the call take effect before its reply is lost.
 	Effect bool `json:"effect,omitempty"`
 
-	// Drop cuts the connection instead of replying.
+	// Drop closes the connection instead of replying.
 	Drop bool `json:"drop,omitempty"`
 	// Hang never replies.
 	Hang bool `json:"hang,omitempty"`
 	// Huge replies with 2 MiB.
 	Huge bool `json:"huge,omitempty"`
-	// EndlessBody and EndlessHeader go on until the caller has had enough.
+	// EndlessBody and EndlessHeader reply without an end, until the caller closes the connection.
 	EndlessBody   bool `json:"endlessBody,omitempty"`
 	EndlessHeader bool `json:"endlessHeader,omitempty"`
-	// Reply is given in place of the right one.
+	// Reply replaces the correct reply.
 	Reply `json:",inline"`
 }
 
-// Reply of a provider.
+// Reply is the reply of a provider.
 type Reply struct {
 	Code int `json:"code,omitempty"`
-	// Body is sent as it is if it is a string, else as JSON; nil is no body.
+	// Body is sent unchanged if it is a string, and as JSON otherwise. nil means no body.
 	Body any `json:"body,omitempty"`
-	// Header fields beside Content-Type.
+	// Header holds further header fields, in addition to Content-Type.
 	Header map[string]string `json:"header,omitempty"`
 }
 
-// Script makes calls about one object go wrong, in the order given.
+// Script adds faults for the next calls about one object, in order.
 func (s *Simulator) Script(provider, id string, faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults[key{provider, id}] = append(s.faults[key{provider, id}], faults...)
 }
 
-// next takes the fault that strikes now, if there is one.
+// next consumes and returns the fault of the current call, if there is one.
 func (s *Simulator) next(at key, operation string) *Fault {
 	for i := range s.faults[at] {
 		fault := s.faults[at][i]
@@ -92,7 +92,7 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 	s.strike(w, r, fault)
 }
 
-// delay lets the provider's latency pass; false where nobody waits any more.
+// delay waits for the provider's latency. It reports false if the caller has canceled the request.
 func (s *Simulator) delay(ctx context.Context) bool {
 	s.mu.Lock()
 	latency := s.latency
@@ -108,7 +108,7 @@ func (s *Simulator) delay(ctx context.Context) bool {
 	}
 }
 
-// strike does what a fault does in place of a reply.
+// strike applies a fault instead of replying.
 func (s *Simulator) strike(w http.ResponseWriter, r *http.Request, fault *Fault) {
 	switch {
 	case fault.Hang:
@@ -132,7 +132,7 @@ func (s *Simulator) strike(w http.ResponseWriter, r *http.Request, fault *Fault)
 	}
 }
 
-// endless writes until nobody reads any more.
+// endless writes until the reader closes the connection.
 func endless(to io.Writer, first, again string) {
 	_, err := io.WriteString(to, first)
 	for err == nil {
@@ -140,7 +140,7 @@ func endless(to io.Writer, first, again string) {
 	}
 }
 
-// answer decides on the reply and, unless a fault prevents it, changes the books.
+// answer returns the reply and changes the books, unless a fault prevents that.
 func (s *Simulator) answer(r *http.Request, body []byte, at key, operation string, speaks dialect) (Reply, *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,7 +185,7 @@ func (r Reply) send(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(r.Body)
 }
 
-// bearer is the token of an Authorization header, or "".
+// bearer returns the token of the Authorization header, or "".
 func bearer(r *http.Request) string {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {

@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator is the four providers as HTTP handlers with state, for tests and the demo. It was written from the
-// providers' own pages and knows nothing of the classes: that is what keeps the classes honest.
+// Package simulator implements the four providers as HTTP handlers with state, for tests and the demo. It follows the
+// providers' own documentation and does not know the classes, so that it can reveal their mistakes.
 package simulator
 
 import (
@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// State of a session in the simulator's own books.
+// State is the state of a session in the simulator's books.
 type State string
 
-// The states that a session can be in, whatever a provider calls them.
+// The states of a session. Each provider has its own words for them.
 const (
 	Open     State = "open"
 	Pending  State = "pending"
@@ -28,23 +28,23 @@ const (
 	Refunded State = "refunded"
 )
 
-// Variants change what a session is, beside its state. A provider ignores those of the others.
+// The variants of a session. A provider ignores the variants of other providers.
 const (
-	// Continuous is a Circle intent that can be paid again and again.
+	// Continuous is a Circle intent that accepts any number of payments.
 	Continuous = "continuous"
 	// MintPreview is a Circle account that ends unpaid intents as complete with the context expired.
 	MintPreview = "mint-preview"
-	// OtherMerchant is a Helio charge of somebody else.
+	// OtherMerchant is a Helio charge of another merchant.
 	OtherMerchant = "other-merchant"
-	// Card is an Omise charge that cannot be expired by a call.
+	// Card is an Omise charge that the API cannot expire.
 	Card = "card"
-	// Authorized is an Omise charge that waits to be captured.
+	// Authorized is an Omise charge that is authorized but not captured.
 	Authorized = "authorized"
-	// OfficialErrors is an Omise account that refuses with 400 failed_expire instead of 422.
+	// OfficialErrors is an Omise account that rejects with 400 failed_expire instead of 422.
 	OfficialErrors = "official-errors"
 	// Payout is a Txn link that pays money out.
 	Payout = "payout"
-	// Legacy is a Txn link as the older of the two documentations shows it.
+	// Legacy is a Txn link as the older documentation shows it.
 	Legacy = "legacy"
 )
 
@@ -54,14 +54,14 @@ type Object struct {
 	ID       string `json:"id"`
 	State    State  `json:"state"`
 	Variant  string `json:"variant,omitempty"`
-	// HiddenReads is how many reads after an expiry still show the session as it was.
+	// HiddenReads is how many reads after an expiry still show the session as open.
 	HiddenReads int `json:"hiddenReads,omitempty"`
 
 	createdAt time.Time
 	endedAt   time.Time
 }
 
-// shown is the object as a read shows it.
+// shown returns the object as a read shows it.
 func (o *Object) shown() *Object {
 	if o.State != Expired || o.HiddenReads == 0 {
 		return o
@@ -72,24 +72,24 @@ func (o *Object) shown() *Object {
 	return &before
 }
 
-// Call is one call that the simulator received. It holds no credential.
+// Call is a call that the simulator has received. It contains no credential.
 type Call struct {
 	Provider  string `json:"provider"`
 	Operation string `json:"operation"`
 	ID        string `json:"id"`
-	// Code of the reply; 0 where there was none.
+	// Code is the status code of the reply, or 0 if there was none.
 	Code int `json:"code"`
 }
 
-// Operations of a Call.
+// The operations of a Call.
 const (
 	Expire  = "expire"
 	Observe = "observe"
-	// Stray is a call that the provider does not have.
+	// Stray is a call that the provider's API does not have.
 	Stray = "stray"
 )
 
-// Keys are the credentials that the simulator accepts, by provider and by the name that its class gives them.
+// Keys returns the credentials that the simulator accepts, by provider and by their name in its class.
 func Keys() map[string]map[string]string {
 	return map[string]map[string]string{
 		"circle": {"apiKey": "SIMULATED_API_KEY:circle:7f3ac1d9"},
@@ -114,15 +114,18 @@ type Simulator struct {
 	close   sync.Once
 }
 
-// New makes a simulator with empty books.
+// New returns a simulator with empty books.
 func New() *Simulator {
-	return &Simulator{objects: map[key]*Object{}, faults: map[key][]Fault{}, keys: Keys(), outages: map[string]bool{}, closed: make(chan struct{})}
+	return &Simulator{
+		objects: map[key]*Object{}, faults: map[key][]Fault{}, keys: Keys(), outages: map[string]bool{},
+		closed: make(chan struct{}),
+	}
 }
 
-// Close ends every call that a fault left hanging.
+// Close ends every hanging call.
 func (s *Simulator) Close() { s.close.Do(func() { close(s.closed) }) }
 
-// Add puts a session into a provider's books, in place of one with the same id.
+// Add adds a session to a provider's books. It replaces one with the same id.
 func (s *Simulator) Add(object Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +136,7 @@ func (s *Simulator) Add(object Object) {
 	s.objects[key{object.Provider, object.ID}] = &object
 }
 
-// State of a session; empty where the provider does not know it.
+// State returns the state of a session, or "" if the provider does not know it.
 func (s *Simulator) State(provider, id string) State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +146,7 @@ func (s *Simulator) State(provider, id string) State {
 	return ""
 }
 
-// SetState changes a session as its payer would.
+// SetState changes the state of a session, as its payer would.
 func (s *Simulator) SetState(provider, id string, state State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +155,7 @@ func (s *Simulator) SetState(provider, id string, state State) {
 	}
 }
 
-// SetKey changes a credential that a provider accepts.
+// SetKey rotates a credential of a provider.
 func (s *Simulator) SetKey(provider, name, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,21 +163,21 @@ func (s *Simulator) SetKey(provider, name, value string) {
 	s.keys[provider][name] = value
 }
 
-// SetLatency makes every reply take that long.
+// SetLatency delays every reply.
 func (s *Simulator) SetLatency(latency time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latency = latency
 }
 
-// SetOutage makes a provider answer 503 to everything, or ends that.
+// SetOutage starts or ends an outage, in which a provider replies 503 to every call.
 func (s *Simulator) SetOutage(provider string, outage bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outages[provider] = outage
 }
 
-// Objects in the books, sorted by provider and id.
+// Objects returns the sessions in the books, sorted by provider and id.
 func (s *Simulator) Objects() []Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,14 +191,14 @@ func (s *Simulator) Objects() []Object {
 	return objects
 }
 
-// Calls received so far, in their order.
+// Calls returns the calls received so far, in order.
 func (s *Simulator) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
 }
 
-// CallsOf one session, as their operations in order.
+// CallsOf returns the operations of the calls about one session, in order.
 func (s *Simulator) CallsOf(provider, id string) []string {
 	var operations []string
 	for _, call := range s.Calls() {
@@ -212,17 +215,17 @@ func (s *Simulator) record(call Call) {
 	s.calls = append(s.calls, call)
 }
 
-// dialect is what tells one provider from another.
+// dialect is the API of one provider.
 type dialect interface {
-	// routes are the calls that the API has: patterns of http.ServeMux with {id}, by operation.
+	// routes returns the calls of the API as patterns of http.ServeMux with {id}, by operation.
 	routes() map[string]string
-	// refuse is the reply to a call that is wrong in itself: credentials, media type, body. It is nil for a good one.
+	// refuse returns the reply to a call with wrong credentials, media type or body, and nil for a valid one.
 	refuse(r *http.Request, body []byte, keys map[string]string) *Reply
-	// unknown is the reply about a session that is not in the books.
+	// unknown returns the reply about a session that is not in the books.
 	unknown(id string) Reply
-	// expire changes the object, if it may be expired, and gives the reply.
+	// expire expires the object if possible, and returns the reply.
 	expire(object *Object, now time.Time) Reply
-	// show is the reply to a read.
+	// show returns the reply to a read.
 	show(object *Object, r *http.Request) Reply
 }
 

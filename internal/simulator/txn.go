@@ -10,7 +10,7 @@ import (
 
 const jsonAPI = "application/vnd.api+json"
 
-// txn is Txn's payment links, from both generations of its page "Expiring payment link".
+// txn simulates Txn's payment links, as both generations of its page "Expiring payment link" document them.
 type txn struct{}
 
 func (txn) routes() map[string]string {
@@ -22,7 +22,7 @@ func (txn) routes() map[string]string {
 
 func (txn) refuse(r *http.Request, body []byte, keys map[string]string) *Reply {
 	if bearer(r) != keys["apiKey"] {
-		// The status is a number here, as in the provider's own sample.
+		// The status is a number here, as in the sample of the provider.
 		return &Reply{Code: 401, Header: txnHeader(), Body: map[string]any{
 			"errors": []any{map[string]any{"status": 401, "title": "HTTP Token: Access denied.", "code": "unauthorized"}},
 		}}
@@ -77,7 +77,8 @@ func (txn) show(object *Object, _ *http.Request) Reply {
 	if object.Variant == Legacy {
 		attributes["payCurrencies"], document["included"] = []any{}, []any{}
 	} else {
-		attributes["approvalStatus"], document["meta"], document["jsonapi"] = nil, map[string]any{}, map[string]any{"version": "1.0"}
+		attributes["approvalStatus"] = nil
+		document["meta"], document["jsonapi"] = map[string]any{}, map[string]any{"version": "1.0"}
 	}
 	return Reply{Code: 200, Header: txnHeader(), Body: document}
 }

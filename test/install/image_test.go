@@ -14,8 +14,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestTheImageBuilds does what the Dockerfile does, without a container engine: from what it copies and nothing else,
-// for both platforms, with the module proxy alone.
+// TestTheImageBuilds builds the manager as the Dockerfile does, without a container engine: for both platforms, and
+// only from the files that the Dockerfile copies.
 func TestTheImageBuilds(t *testing.T) {
 	dockerfile, err := os.ReadFile(filepath.Join(gen.Root(), "Dockerfile"))
 	if err != nil {
@@ -31,11 +31,13 @@ func TestTheImageBuilds(t *testing.T) {
 		}
 	}
 	if copied < 5 {
-		t.Fatalf("the Dockerfile copies %d things", copied)
+		t.Fatalf("the Dockerfile copies %d paths, want at least 5", copied)
 	}
 	for platform, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
 		manager := filepath.Join(context, platform)
-		if written, err := runIn(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + platform}, "go", "-C", context, "build", "-trimpath", "-o", manager, "."); err != nil {
+		environment := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + platform}
+		written, err := runIn(t, environment, "go", "-C", context, "build", "-trimpath", "-o", manager, ".")
+		if err != nil {
 			t.Fatalf("%s: %v\n%s", platform, err, written)
 		}
 		built, err := elf.Open(manager)
@@ -44,10 +46,11 @@ func TestTheImageBuilds(t *testing.T) {
 		}
 		defer built.Close()
 		if built.Machine != machine {
-			t.Errorf("the manager for %s is one for %s", platform, built.Machine)
+			t.Errorf("the manager for %s is built for %s", platform, built.Machine)
 		}
 		if libraries, err := built.ImportedLibraries(); err != nil || len(libraries) > 0 {
-			t.Errorf("the manager for %s needs %v, which the image does not have, %v", platform, libraries, err)
+			t.Errorf("the manager for %s needs the libraries %v, which the image does not contain (error %v)",
+				platform, libraries, err)
 		}
 	}
 }

@@ -25,14 +25,14 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// definitions are those of the four kinds.
-var definitions = []string{
+// crds are the CRDs of the four kinds.
+var crds = []string{
 	"crd/paymentsessions.payments.payops.dev", "crd/paymentproviders.payments.payops.dev",
 	"crd/clusterpaymentproviders.payments.payops.dev", "crd/paymentproviderclasses.payments.payops.dev",
 }
 
-// TestEachWayToInstall installs by each of them on a control plane of its own, and lets a manager with the rights
-// that came with it expire a session and tear a namespace down. TestUpgrade does make deploy.
+// TestEachWayToInstall installs the operator in each way, each on a fresh control plane. A manager with the installed
+// permissions then expires a session and releases a namespace. TestUpgrade tests make deploy.
 func TestEachWayToInstall(t *testing.T) {
 	t.Run("kubectl apply -k", func(t *testing.T) {
 		c := newCluster(t)
@@ -57,7 +57,7 @@ func TestEachWayToInstall(t *testing.T) {
 	})
 }
 
-// works expires a session, and another one with its namespace.
+// works checks that the operator expires a session, and an active one when its namespace is deleted.
 func works(t *testing.T, c *cluster) {
 	t.Helper()
 	namespace := c.shop(t)
@@ -66,47 +66,46 @@ func works(t *testing.T, c *cluster) {
 	c.must(t, "kubectl", "delete", "namespace", namespace, "--timeout=120s")
 	for _, object := range c.upstreams.Objects() {
 		if object.State != simulator.Expired {
-			t.Errorf("%s is %s although its namespace is gone", object.ID, object.State)
+			t.Errorf("the namespace of %s is deleted, but the session is %s at the provider", object.ID, object.State)
 		}
 	}
 }
 
-// clusterProvidersOnly takes the right to read Secrets elsewhere away. A PaymentProvider then says so and is in
-// nobody's way, and a ClusterPaymentProvider works.
+// clusterProvidersOnly sets providers.clusterOnly, which removes the permission to read Secrets in other namespaces.
+// The status of a PaymentProvider then reports that it cannot read its Secret. It blocks no deletion, and a
+// ClusterPaymentProvider works.
 func clusterProvidersOnly(t *testing.T, c *cluster) {
 	t.Helper()
 	upgrade := func(value string) {
-		c.must(t, tool("helm", "upgrade", "pay", "dist/chart", "--namespace=payments", "--set=providers.clusterOnly="+value)...)
+		c.must(t, tool("helm", "upgrade", "pay", "dist/chart",
+			"--namespace=payments", "--set=providers.clusterOnly="+value)...)
 	}
 	upgrade("true")
 	namespace := c.shop(t)
 	await.Reason(t, c.api, gen.Provider(namespace, "omise"), v1alpha1.ReasonCredentialsMissing)
-	everyone := gen.ClusterPaymentProvider("everyone", "omise", &v1alpha1.NamespaceSelector{}, gen.Endpoint(c.url+"/omise"))
-	for _, object := range []client.Object{gen.Secret("payments", "omise"), everyone} {
-		if err := c.api.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
+	everyone := gen.ClusterPaymentProvider("everyone", "omise", &v1alpha1.NamespaceSelector{},
+		gen.Endpoint(c.url+"/omise"))
+	c.create(t, gen.Secret("payments", "omise"), everyone)
 	await.Reason(t, c.api, c.session(t, namespace, 3, gen.ClusterProvider("everyone")), v1alpha1.ReasonExpired)
 	c.must(t, "kubectl", "delete", "namespace", namespace, "--timeout=120s")
 	c.must(t, "kubectl", "delete", "clusterpaymentprovider", "everyone", "--timeout=60s")
 	upgrade("false")
 }
 
-// applyTwice does what the README says: the definitions and the classes, which are objects of theirs, come in one go,
-// and kubectl knows a kind only after its definition was taken.
+// applyTwice applies everything twice, as the README says. The first apply creates the CRDs but cannot create the
+// classes, because kubectl does not know their kind yet.
 func applyTwice(t *testing.T, c *cluster, arguments ...string) {
 	t.Helper()
 	apply := append([]string{"kubectl", "apply", "--server-side"}, arguments...)
 	if written, err := c.run(t, apply...); err == nil || !strings.Contains(err.Error(), "PaymentProviderClass") {
-		t.Errorf("the first apply: %v, want it to ask for a second one\n%s", err, written)
+		t.Errorf("the first apply returned %v, want an error about PaymentProviderClass\n%s", err, written)
 	}
-	c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, definitions...)...)
+	c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, crds...)...)
 	c.must(t, apply...)
 }
 
-// helmUninstall lets the chart's hook take everything back, with no operator there that could let anything go. There
-// is no kubelet here: the test runs the hook's Job as one would, under the ServiceAccount that the Job names.
+// helmUninstall uninstalls the chart while no operator runs. The chart's hook releases all finalizers. The control
+// plane has no kubelet, so the test runs the hook's Job itself, with the ServiceAccount of the Job.
 func helmUninstall(t *testing.T, c *cluster, stop func()) {
 	t.Helper()
 	namespace := c.shop(t)
@@ -118,16 +117,19 @@ func helmUninstall(t *testing.T, c *cluster, stop func()) {
 	jobs := runJobs(t, c, "payments")
 	c.must(t, tool("helm", "uninstall", "pay", "--namespace=payments", "--timeout=3m")...)
 	if count := jobs(); count != 1 {
-		t.Errorf("%d Jobs were run, want the hook's", count)
+		t.Errorf("%d Jobs were run, want only the hook", count)
 	}
 	if calls := c.upstreams.Calls()[before:]; len(calls) > 0 {
 		t.Errorf("the uninstall called the provider: %v", calls)
 	}
 	secret := gen.Secret(namespace, "omise")
-	if err := c.api.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil || len(secret.Finalizers) > 0 {
-		t.Errorf("the user's Secret bears %v, %v", secret.Finalizers, err)
+	err := c.api.Get(t.Context(), client.ObjectKeyFromObject(secret), secret)
+	if err != nil || len(secret.Finalizers) > 0 {
+		t.Errorf("the user's Secret has the finalizers %v (error %v)", secret.Finalizers, err)
 	}
-	left := c.must(t, "kubectl", "get", "crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding,mutatingadmissionpolicy,mutatingadmissionpolicybinding,flowschema", "-o", "name")
+	const kinds = "crd,clusterrole,clusterrolebinding,flowschema,validatingadmissionpolicy," +
+		"validatingadmissionpolicybinding,mutatingadmissionpolicy,mutatingadmissionpolicybinding"
+	left := c.must(t, "kubectl", "get", kinds, "-o", "name")
 	for line := range strings.Lines(left) {
 		if strings.Contains(line, "payops") || strings.Contains(line, operatorName) {
 			t.Errorf("left behind: %s", line)
@@ -135,7 +137,8 @@ func helmUninstall(t *testing.T, c *cluster, stop func()) {
 	}
 }
 
-// runJobs does for Jobs what a kubelet and the Job controller do, and gives what ends that and counts them.
+// runJobs runs the Jobs of a namespace in place of the Job controller and a kubelet. The returned function stops that
+// and returns the number of Jobs.
 func runJobs(t *testing.T, c *cluster, namespace string) func() int {
 	t.Helper()
 	watched, err := c.api.Watch(t.Context(), &batchv1.JobList{}, client.InNamespace(namespace))
@@ -159,6 +162,7 @@ func runJobs(t *testing.T, c *cluster, namespace string) func() int {
 	}
 }
 
+// runJob runs the command of a Job and marks the Job as complete.
 func runJob(t *testing.T, c *cluster, job *batchv1.Job) {
 	t.Helper()
 	pod := job.Spec.Template.Spec
@@ -167,8 +171,8 @@ func runJob(t *testing.T, c *cluster, job *batchv1.Job) {
 		t.Error(err)
 		return
 	}
-	written, err := exec.Command(binary, append([]string{"--kubeconfig=" + kubeconfig}, pod.Containers[0].Args...)...).CombinedOutput()
-	if err != nil {
+	arguments := append([]string{"--kubeconfig=" + kubeconfig}, pod.Containers[0].Args...)
+	if written, err := exec.Command(binary, arguments...).CombinedOutput(); err != nil {
 		t.Errorf("the Job failed: %v\n%s", err, written)
 	}
 	now := metav1.Now()
@@ -184,39 +188,39 @@ func runJob(t *testing.T, c *cluster, job *batchv1.Job) {
 	}
 }
 
-// many is how many sessions an upgrade meets.
+// many is the number of closed sessions before an upgrade.
 const many = 1000
 
-// TestUpgrade stores objects under the definitions of the commit before this one, installs what there is now, and
-// starts a manager.
+// TestUpgrade creates objects with the CRDs of the previous commit, installs the current version, and starts a
+// manager. All objects keep their specs, and no closed session causes a call or a write.
 func TestUpgrade(t *testing.T) {
 	c := newCluster(t)
-	previous := output(t, "bash", "-c", "for file in $(git ls-tree --name-only HEAD^ config/crd/bases/); do echo ---; git show HEAD^:$file; done")
+	const show = "for file in $(git ls-tree --name-only HEAD^ config/crd/bases/); do echo ---; git show HEAD^:$file; done"
+	previous := output(t, "bash", "-c", show)
 	if _, err := c.Run(previous, "apply", "--server-side", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
-	c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, definitions...)...)
+	c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, crds...)...)
 	c.must(t, "kubectl", "apply", "--server-side", "-k", "config/classes")
 	namespace := c.shop(t)
-	cluster := gen.ClusterPaymentProvider("everywhere", "omise", &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "shop"}})
-	if err := c.api.Create(t.Context(), cluster); err != nil {
-		t.Fatal(err)
-	}
+	allowed := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "shop"}}
+	c.create(t, gen.ClusterPaymentProvider("everywhere", "omise", allowed))
 	closed := closedSessions(t, c, namespace)
 	specs := allSpecs(t, c)
 	c.must(t, "make", "--no-print-directory", "deploy", "IMG=example/operator:1")
-	if !strings.Contains(c.must(t, "kubectl", "get", "deployment", "-n", "payops-system", "-o", "yaml"), "image: example/operator:1") {
-		t.Error("the image that was given is not deployed")
+	deployments := c.must(t, "kubectl", "get", "deployment", "-n", "payops-system", "-o", "yaml")
+	if !strings.Contains(deployments, "image: example/operator:1") {
+		t.Error("the Deployment does not have the image of make deploy")
 	}
 	if after := allSpecs(t, c); after != specs {
-		t.Errorf("what was stored reads differently under the new definitions:\n%s\nbefore:\n%s", after, specs)
+		t.Errorf("the specs differ with the new CRDs:\n%s\nbefore:\n%s", after, specs)
 	}
 	c.startManager(t, "payops-system")
 	await.Reason(t, c.api, gen.Provider(namespace, "omise"), v1alpha1.ReasonAccountReady)
 	open := c.session(t, namespace, many)
 	await.Reason(t, c.api, open, v1alpha1.ReasonExpired)
 	if calls := c.upstreams.Calls(); len(calls) != 1 || calls[0].ID != open.Spec.SessionID {
-		t.Errorf("%d calls, want one, for the new session: %v", len(calls), calls)
+		t.Errorf("%d calls, want only the one for the new session: %v", len(calls), calls)
 	}
 	list := &v1alpha1.PaymentSessionList{}
 	if err := c.api.List(t.Context(), list, client.InNamespace(namespace)); err != nil {
@@ -230,16 +234,14 @@ func TestUpgrade(t *testing.T) {
 	t.Logf("%d closed sessions: %d calls and 0 writes after the upgrade", len(closed), len(c.upstreams.Calls())-1)
 }
 
-// closedSessions makes sessions that are finished, and gives their versions.
+// closedSessions creates closed sessions, and returns their resource versions.
 func closedSessions(t *testing.T, c *cluster, namespace string) map[string]string {
 	t.Helper()
 	versions := map[string]string{}
 	now := metav1.Now().Rfc3339Copy()
 	for number := range many {
 		session := gen.Session(namespace, fmt.Sprintf("closed-%d", number), "omise", gen.ID("omise", number))
-		if err := c.api.Create(t.Context(), session); err != nil {
-			t.Fatal(err)
-		}
+		c.create(t, session)
 		before := session.DeepCopy()
 		session.Status = gen.ExpiredStatus(now)
 		if err := c.api.Status().Patch(t.Context(), session, client.MergeFrom(before)); err != nil {
@@ -250,18 +252,21 @@ func closedSessions(t *testing.T, c *cluster, namespace string) map[string]strin
 	return versions
 }
 
-// allSpecs is what all objects of the four kinds say, as text.
+// allSpecs returns all objects of the four kinds as text.
 func allSpecs(t *testing.T, c *cluster) string {
 	t.Helper()
 	var specs []string
-	for _, list := range []client.ObjectList{&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentProviderList{}, &v1alpha1.ClusterPaymentProviderList{}, &v1alpha1.PaymentProviderClassList{}} {
+	for _, list := range []client.ObjectList{
+		&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentProviderList{},
+		&v1alpha1.ClusterPaymentProviderList{}, &v1alpha1.PaymentProviderClassList{},
+	} {
 		if err := c.api.List(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
 		list.SetResourceVersion("")
 		if err := apimeta.EachListItem(list, func(item runtime.Object) error {
 			object, err := apimeta.Accessor(item)
-			// Who wrote it last, and when, may differ.
+			// The last writer may differ.
 			object.SetManagedFields(nil)
 			object.SetResourceVersion("")
 			return err

@@ -1,7 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package install tests each way to install the operator, on a fresh control plane, and that the ways do not differ.
+// Package install tests each way to install the operator on a fresh control plane, and that all of them install the
+// same.
 package install
 
 import (
@@ -30,7 +31,7 @@ import (
 
 const operatorName = "payment-session-operator"
 
-// binary is the manager that was built.
+// binary is the path of the manager that withBinary built.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -38,6 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(withBinary(m))
 }
 
+// withBinary builds the manager and runs the tests.
 func withBinary(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "install-")
 	if err != nil {
@@ -53,7 +55,7 @@ func withBinary(m *testing.M) int {
 	return m.Run()
 }
 
-// cluster is a fresh control plane.
+// cluster is a control plane with simulated providers.
 type cluster struct {
 	*controlplane.ControlPlane
 	api       client.WithWatch
@@ -61,6 +63,7 @@ type cluster struct {
 	url       string
 }
 
+// newCluster starts a fresh control plane and stops it when the test ends.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	plane, err := controlplane.Start(controlplane.Options{Dir: t.TempDir(), ControllerManager: true})
@@ -83,24 +86,26 @@ func newCluster(t *testing.T) *cluster {
 	return &cluster{plane, api, upstreams, server.URL}
 }
 
-// tool is the command line of a program that hack/tools pins.
+// tool returns the command line of a program that hack/tools pins.
 func tool(name string, arguments ...string) []string {
 	return append([]string{"go", "tool", "-modfile=hack/tools/go.mod", name}, arguments...)
 }
 
-// run runs a program in the repository's folder, and gives what it writes to standard output. What it writes to
-// standard error is for people and goes into the error: go itself writes there when it fetches or builds a tool.
+// run runs a program in the repository's root, and returns its standard output. Standard error goes only into the
+// error, because go reports there that it downloads or builds a tool.
 func run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
 	return runIn(t, nil, arguments...)
 }
 
+// runIn is run with additional environment variables.
 func runIn(t *testing.T, environment []string, arguments ...string) (string, error) {
 	t.Helper()
 	home := t.TempDir()
 	command := exec.Command(arguments[0], arguments[1:]...)
 	command.Dir = gen.Root()
-	command.Env = append(append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home), environment...)
+	command.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
+	command.Env = append(command.Env, environment...)
 	var complaints strings.Builder
 	command.Stderr = &complaints
 	written, err := command.Output()
@@ -110,7 +115,7 @@ func runIn(t *testing.T, environment []string, arguments ...string) (string, err
 	return string(written), err
 }
 
-// output runs a program that must not fail.
+// output runs a program that must not fail, and returns its output.
 func output(t *testing.T, arguments ...string) string {
 	t.Helper()
 	written, err := run(t, arguments...)
@@ -120,13 +125,14 @@ func output(t *testing.T, arguments ...string) string {
 	return written
 }
 
-// run runs a program with the administrator's rights.
+// run runs a program as the administrator.
 func (c *cluster) run(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
-	return runIn(t, []string{"KUBECONFIG=" + c.Kubeconfig, "PATH=" + filepath.Dir(c.Kubectl) + string(os.PathListSeparator) + os.Getenv("PATH")}, arguments...)
+	path := filepath.Dir(c.Kubectl) + string(os.PathListSeparator) + os.Getenv("PATH")
+	return runIn(t, []string{"KUBECONFIG=" + c.Kubeconfig, "PATH=" + path}, arguments...)
 }
 
-// must runs a program that must not fail.
+// must runs a program as the administrator that must not fail, and returns its output.
 func (c *cluster) must(t *testing.T, arguments ...string) string {
 	t.Helper()
 	written, err := c.run(t, arguments...)
@@ -136,14 +142,16 @@ func (c *cluster) must(t *testing.T, arguments ...string) string {
 	return written
 }
 
-// startManager starts the manager under the ServiceAccount that was installed, and gives what ends it.
+// startManager starts the manager with the installed ServiceAccount. The returned function stops it; so does the end
+// of the test.
 func (c *cluster) startManager(t *testing.T, namespace string) func() {
 	t.Helper()
 	kubeconfig, err := c.ServiceAccount(namespace, operatorName, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	manager := exec.Command(binary, "--kubeconfig="+kubeconfig, "--leader-elect", "--cluster-resource-namespace="+namespace,
+	manager := exec.Command(binary,
+		"--kubeconfig="+kubeconfig, "--leader-elect", "--cluster-resource-namespace="+namespace,
 		"--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0")
 	log := &strings.Builder{}
 	manager.Stdout, manager.Stderr = log, log
@@ -158,35 +166,42 @@ func (c *cluster) startManager(t *testing.T, namespace string) func() {
 		ended = true
 		_ = manager.Process.Signal(syscall.SIGTERM)
 		if err := manager.Wait(); err != nil {
-			t.Errorf("the manager ended with %v\n%s", err, log)
+			t.Errorf("the manager exited with %v\n%s", err, log)
 		}
 	}
 	t.Cleanup(stop)
 	return stop
 }
 
-// shop makes a namespace with one Omise account, once the cluster takes providers.
-func (c *cluster) shop(t *testing.T) string {
+// create creates objects as the administrator.
+func (c *cluster) create(t *testing.T, objects ...client.Object) {
 	t.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
-	if err := c.api.Create(t.Context(), namespace); err != nil {
-		t.Fatal(err)
-	}
-	for _, object := range []client.Object{gen.Secret(namespace.Name, "omise"), gen.Provider(namespace.Name, "omise", gen.Endpoint(c.url+"/omise"))} {
+	for _, object := range objects {
 		if err := c.api.Create(t.Context(), object); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// shop creates a namespace with a Secret and a PaymentProvider for Omise.
+func (c *cluster) shop(t *testing.T) string {
+	t.Helper()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
+	c.create(t, namespace)
+	provider := gen.Provider(namespace.Name, "omise", gen.Endpoint(c.url+"/omise"))
+	c.create(t, gen.Secret(namespace.Name, "omise"), provider)
 	return namespace.Name
 }
 
-// session makes a session that should be expired, with the number given.
-func (c *cluster) session(t *testing.T, namespace string, number int, options ...gen.SessionOption) *v1alpha1.PaymentSession {
+// session creates an open session, whose desired state is expired unless an option changes it.
+func (c *cluster) session(
+	t *testing.T, namespace string, number int, options ...gen.SessionOption,
+) *v1alpha1.PaymentSession {
 	t.Helper()
 	id := gen.ID("omise", number)
 	c.upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Open})
 	session := gen.Session(namespace, fmt.Sprintf("order-%d", number), "omise", id, options...)
-	// A fresh policy refuses creates until the API server knows its schema.
+	// The API server rejects creates until it knows the schema of a new policy.
 	await.Success(t, "a session is created", func() error { return c.api.Create(context.Background(), session) })
 	return session
 }
