@@ -20,33 +20,35 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// bareLoop does what the manager does for a session that is to be expired, and nothing else: one watch, workers that
-// make the expire call, write the status and take the finalizer off. It has no queue, no cache and no second thought.
-// The sessions are in a namespace that the manager does not look after.
+// bareFunc handles one session.
+type bareFunc func(context.Context, *http.Transport, *v1alpha1.PaymentSession) error
+
+// bareLoop does the minimum that a manager must do to expire sessions: one watch, and workers that make the expire
+// call, write the status and release the finalizer. It has no queue, no cache, no retry and no checks. The manager
+// ignores its sessions.
 func (l *lab) bareLoop(ctx context.Context, namespace string, count int) error {
 	return l.bareWork(ctx, namespace, count, func(*v1alpha1.PaymentSession) bool { return true }, l.bareExpire)
 }
 
-// bareTeardown does what the manager does for a session that is deleted with its namespace: the expire call, and one
-// write.
+// bareTeardown does the minimum for sessions that are deleted with their namespace: the expire call, and one write.
 func (l *lab) bareTeardown(ctx context.Context, namespace string, count int) error {
 	deleted := func(session *v1alpha1.PaymentSession) bool { return !session.DeletionTimestamp.IsZero() }
-	return l.bareWork(ctx, namespace, count, deleted, func(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {
+	expireAndRelease := func(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {
 		if err := l.bareCall(ctx, transport, session); err != nil {
 			return err
 		}
 		return l.bareRelease(ctx, session)
-	})
+	}
+	return l.bareWork(ctx, namespace, count, deleted, expireAndRelease)
 }
 
-// bareWork does something once for each session of a namespace, when it is due.
+// bareWork handles each session of a namespace once, as soon as it is due.
 func (l *lab) bareWork(
-	ctx context.Context, namespace string, count int, due func(*v1alpha1.PaymentSession) bool,
-	do func(context.Context, *http.Transport, *v1alpha1.PaymentSession) error,
+	ctx context.Context, namespace string, count int, due func(*v1alpha1.PaymentSession) bool, do bareFunc,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	// A POST with a connection of its own for each worker.
+	// Each worker keeps its own connection.
 	transport := &http.Transport{MaxIdleConnsPerHost: workers}
 	defer transport.CloseIdleConnections()
 	sessions := make(chan *v1alpha1.PaymentSession, count)
@@ -88,13 +90,15 @@ func (l *lab) bareWork(
 	return errors.Join(all...)
 }
 
+// bareExpire expires a session, writes its status and releases it.
 func (l *lab) bareExpire(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {
 	if err := l.bareCall(ctx, transport, session); err != nil {
 		return err
 	}
 	before := session.DeepCopy()
 	session.Status = gen.ExpiredStatus(metav1.NewTime(time.Now()).Rfc3339Copy())
-	if err := l.api.Status().Patch(ctx, session, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := l.api.Status().Patch(ctx, session, patch); err != nil {
 		return err
 	}
 	return l.bareRelease(ctx, session)
@@ -102,7 +106,8 @@ func (l *lab) bareExpire(ctx context.Context, transport *http.Transport, session
 
 // bareCall makes the expire call.
 func (l *lab) bareCall(ctx context.Context, transport *http.Transport, session *v1alpha1.PaymentSession) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url+"/omise/charges/"+session.Spec.SessionID+"/expire", http.NoBody)
+	url := l.url + "/omise/charges/" + session.Spec.SessionID + "/expire"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	if err != nil {
 		return err
 	}
@@ -117,7 +122,7 @@ func (l *lab) bareCall(ctx context.Context, transport *http.Transport, session *
 	return response.Body.Close()
 }
 
-// bareRelease takes the finalizer off.
+// bareRelease releases the finalizer.
 func (l *lab) bareRelease(ctx context.Context, session *v1alpha1.PaymentSession) error {
 	before := session.DeepCopy()
 	session.Finalizers = nil

@@ -13,16 +13,16 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// convergence measures how long it takes from the first create until all sessions are expired and let go of, and the
-// same for a bare loop. Each session costs one expire call and two writes; the finalizer is there from the creation
-// on, as with the admission policy.
+// convergence measures the time from the first create until all sessions are expired and released, for the manager
+// and for a bare loop. Each session costs one expire call and two writes. It has the finalizer from its creation, as
+// with the admission policy.
 func convergence(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	for _, latency := range lab.scale.latencies {
 		lab.upstreams.SetLatency(latency)
 		var smaller *turns
 		for _, count := range lab.scale.sizes {
-			// One size after the other: a run is slower after a large one has been torn down than after a small one.
+			// All runs of one size come first: a run is slower after the teardown of many sessions than after that of few.
 			turns := newTurns(count, latency)
 			for range runs {
 				if err := lab.takeTurns(turns); err != nil {
@@ -38,29 +38,32 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 		}
 	}
 	lab.upstreams.SetLatency(0)
-	peak := &Figure{Name: "peak memory of the manager that did all this", Unit: "MiB"}
+	peak := &Figure{Name: "peak memory of the manager in this scenario", Unit: "MiB"}
 	return append(figures, peak), lab.addPeakMemory(peak)
 }
 
-// turns are the figures of the manager and of the bare loop, which take turns so that both meet the same noise.
+// turns holds the figures of the manager and of the bare loop, which take turns so that noise affects both alike.
 type turns struct {
 	count int
-	// ours and bare are the times for all sessions, each and bareEach for a thousand of them; processor is the manager's.
+	// ours and bare are the times for all sessions, each and bareEach those for a thousand of them. processor is the
+	// processor time of the manager.
 	ours, bare, each, bareEach, processor *Figure
 }
 
 func newTurns(count int, latency time.Duration) *turns {
 	what := fmt.Sprintf("%d sessions at %s", count, latency)
 	made := &turns{
-		count, timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what), timed("%s, bare loop: time for 1000", what),
+		count, timed("%s", what), timed("%s, bare loop", what),
+		timed("%s: time for 1000", what), timed("%s, bare loop: time for 1000", what),
 		timed("%s: processor time of the manager for 1000", what),
 	}
-	made.ours.Series, made.bare.Series = fmt.Sprintf("the operator, provider at %s", latency), fmt.Sprintf("bare loop, provider at %s", latency)
+	made.ours.Series = fmt.Sprintf("the operator, provider at %s", latency)
+	made.bare.Series = fmt.Sprintf("bare loop, provider at %s", latency)
 	made.ours.Size, made.bare.Size = count, count
 	return made
 }
 
-// compare says how the cost of each session grows from a smaller number of them.
+// compare compares the cost of each session with that in a run of fewer sessions.
 func (t *turns) compare(smaller *turns) {
 	t.each.beside(smaller.each)
 	t.bareEach.beside(smaller.bareEach)
@@ -93,8 +96,11 @@ func (l *lab) takeTurns(turns *turns) error {
 	return nil
 }
 
-// converge makes sessions and measures until whoever works on them has finished all.
-func (l *lab) converge(ctx context.Context, count int, finish func(ctx context.Context, namespace string, count int) error, options ...gen.SessionOption) (time.Duration, error) {
+// converge creates sessions and measures the time until finish returns.
+func (l *lab) converge(
+	ctx context.Context, count int, finish func(ctx context.Context, namespace string, count int) error,
+	options ...gen.SessionOption,
+) (time.Duration, error) {
 	namespace, err := l.shop(ctx, "omise")
 	if err != nil {
 		return 0, err
@@ -109,15 +115,16 @@ func (l *lab) converge(ctx context.Context, count int, finish func(ctx context.C
 		return 0, err
 	}
 	took := time.Since(begin)
-	// The next run is to find an API server of the same size.
+	// The next run must find the API server with the same number of objects.
 	return took, l.tearDown(ctx, namespace)
 }
 
-// isBare makes a session that the manager does not look after.
+// isBare labels a session so that the manager ignores it.
 func isBare(session *v1alpha1.PaymentSession) {
 	session.Labels = map[string]string{bare: "yes"}
 }
 
+// awaitFinished waits until all sessions of a namespace are finished.
 func (l *lab) awaitFinished(ctx context.Context, namespace string, count int) error {
 	return l.await(ctx, namespace, count, finished)
 }

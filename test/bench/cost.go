@@ -18,18 +18,19 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// costly is how many sessions of each provider the cost is counted over.
+// costly is the number of sessions of each provider that the cost is averaged over.
 const costly = 100
 
-// cost counts, for each provider, the upstream calls and the writes to the API server that a session's life takes,
-// the creation apart: by the simulator's log and by the API server's own metrics. The finalizer comes with the
-// creation, as the admission policy puts it there, or not.
+// cost counts, for each provider, the upstream calls and the writes to the API server that a session needs after its
+// creation, from the simulator's log and the API server's metrics. It does so with the finalizer added at creation,
+// as by the admission policy, and without.
 func cost(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	without := func(session *v1alpha1.PaymentSession) { session.Finalizers = nil }
 	for _, provider := range gen.Providers {
-		calls, writes := &Figure{Name: provider + ": upstream calls a session"}, &Figure{Name: provider + ": writes a session"}
-		unaided := &Figure{Name: provider + ": writes a session, without the admission policy"}
+		calls := &Figure{Name: provider + ": upstream calls per session"}
+		writes := &Figure{Name: provider + ": writes per session"}
+		unaided := &Figure{Name: provider + ": writes per session, without the admission policy"}
 		for range runs {
 			if err := lab.costOf(context.Background(), provider, calls, writes); err != nil {
 				return nil, err
@@ -43,6 +44,7 @@ func cost(lab *lab, runs int) ([]*Figure, error) {
 	return figures, nil
 }
 
+// costOf expires sessions of a provider, and adds their calls and writes to the figures.
 func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure, options ...gen.SessionOption) error {
 	namespace, err := l.shop(ctx, provider)
 	if err != nil {
@@ -59,7 +61,7 @@ func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure
 	if err := l.awaitFinished(ctx, namespace, costly); err != nil {
 		return err
 	}
-	// The API server counts a request when it has answered, which may be after the watch has told of it.
+	// The API server counts a request after its reply. The watch may deliver the event before that.
 	time.Sleep(time.Second)
 	after, err := l.writes(ctx)
 	if err != nil {
@@ -70,7 +72,7 @@ func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure
 	return nil
 }
 
-// writes is how many requests have changed sessions so far, creations apart.
+// writes returns the number of requests that have changed sessions so far, without creations.
 func (l *lab) writes(ctx context.Context) (float64, error) {
 	clients, err := kubernetes.NewForConfig(l.config)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -17,16 +19,18 @@ const (
 	hungAccounts = 8
 	hungSessions = 1000
 	ownSessions  = 100
-	// inFlight is an account's limit, if its provider object sets none.
+	// inFlight is the default limit of an account's concurrent calls.
 	inFlight = 16
 )
 
-// isolation measures how long an account's sessions take alone, and while calls of other accounts hang.
+// isolation measures how long the sessions of an account take, first alone and then while the calls of other accounts
+// hang.
 func isolation(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	alone := timed("%d sessions of an account, alone", ownSessions)
-	beside := timed("the same beside %d accounts with %d sessions, whose %d calls in flight hang", hungAccounts, hungSessions, hungAccounts*inFlight)
-	// The first run pays for what is made once: connections, informers, the compiled class.
+	beside := timed("the same while all %d calls in flight of %d accounts with %d sessions hang",
+		hungAccounts*inFlight, hungAccounts, hungSessions)
+	// The first run creates connections, informers and the compiled class. It does not count.
 	if err := lab.expireSome(ctx, &Figure{}); err != nil {
 		return nil, err
 	}
@@ -47,8 +51,8 @@ func isolation(lab *lab, runs int) ([]*Figure, error) {
 	return []*Figure{alone, beside}, nil
 }
 
-// hang makes accounts whose provider answers none of their calls, and returns when each has as many in flight as it
-// may.
+// hang creates accounts whose provider never replies, and returns when each account has as many calls in flight as
+// its limit allows.
 func (l *lab) hang(ctx context.Context) error {
 	before := len(l.upstreams.Calls())
 	for range hungAccounts {
@@ -63,15 +67,17 @@ func (l *lab) hang(ctx context.Context) error {
 			return err
 		}
 	}
-	for begin := time.Now(); len(l.upstreams.Calls())-before < hungAccounts*inFlight; time.Sleep(time.Millisecond) {
-		if time.Since(begin) > patience {
-			return fmt.Errorf("%d calls hang, want %d", len(l.upstreams.Calls())-before, hungAccounts*inFlight)
-		}
+	hanging := func() int { return len(l.upstreams.Calls()) - before }
+	err := wait.PollUntilContextTimeout(ctx, time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		return hanging() >= hungAccounts*inFlight, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%d calls hang, want %d: %w", hanging(), hungAccounts*inFlight, err)
 	}
 	return nil
 }
 
-// expireSome makes sessions and measures until all of them are finished.
+// expireSome creates sessions and measures the time until all of them are finished.
 func (l *lab) expireSome(ctx context.Context, figure *Figure) error {
 	namespace, err := l.shop(ctx, "omise")
 	if err != nil {

@@ -29,12 +29,12 @@ import (
 )
 
 const (
-	// creators make objects at once, and workers work on them, be it the manager's or the bare loop's.
+	// creators is the number of concurrent creates. workers is the number of workers of the manager and of the bare loop.
 	creators = 16
 	workers  = 16
-	// bare is the label of sessions that the manager does not look after.
+	// bare is the label of sessions that the manager ignores.
 	bare = "bench.payops.dev/bare"
-	// patience is for what should have come long before.
+	// patience is how long the benchmark waits before it fails.
 	patience = 10 * time.Minute
 )
 
@@ -45,14 +45,14 @@ type lab struct {
 	upstreams *simulator.Simulator
 	url       string
 	manager   *exec.Cmd
-	// kubeconfig is the administrator's, and log where the manager writes to.
+	// kubeconfig is the path of the administrator's kubeconfig, log that of the manager's log.
 	kubeconfig, log string
 	scale           scale
-	// last is how many sessions were made so far.
+	// last is the number of sessions created so far.
 	last int
 }
 
-// inLab sets a lab up, measures, and takes it down.
+// inLab sets up a lab, measures, and stops the lab.
 func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figures []*Figure, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
@@ -72,7 +72,10 @@ func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figu
 	server := httptest.NewServer(upstreams.Handler())
 	defer server.Close()
 	defer upstreams.Close()
-	made := &lab{config: plane.Config, api: api, upstreams: upstreams, url: server.URL, scale: scale, kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log")}
+	made := &lab{
+		config: plane.Config, api: api, upstreams: upstreams, url: server.URL, scale: scale,
+		kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log"),
+	}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
 			return nil, err
@@ -85,24 +88,26 @@ func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figu
 	return measure(made)
 }
 
-// start starts the manager as an administrator: roles are for the tests to prove.
+// start starts the manager as the administrator. The roles are a matter of the e2e tests.
 func (l *lab) start() error {
 	file, err := os.Create(l.log)
 	if err != nil {
 		return err
 	}
 	l.manager = exec.Command(filepath.Join(gen.Root(), "bin", "manager"),
-		"--kubeconfig="+l.kubeconfig, "--allow-private-endpoints", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--kubeconfig="+l.kubeconfig, "--allow-private-endpoints",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0",
 		fmt.Sprintf("--max-concurrent-reconciles=%d", workers), "--watch-label-selector=!"+bare)
 	l.manager.Stdout, l.manager.Stderr = file, file
 	return l.manager.Start()
 }
 
+// stop stops the manager and waits for its exit.
 func (l *lab) stop() error {
 	if err := l.manager.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	// One that was only just started does not listen to signals yet, and ends by this one.
+	// A manager that has only just started does not handle signals yet, and is killed by this one.
 	err := l.manager.Wait()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {
 		return nil
@@ -110,7 +115,7 @@ func (l *lab) stop() error {
 	return err
 }
 
-// shop makes a namespace with one account in it, whose limits are out of the way.
+// shop creates a namespace with one account, whose rate limit is too high to matter.
 func (l *lab) shop(ctx context.Context, provider string, options ...gen.ProviderOption) (string, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-"}}
 	if err := l.api.Create(ctx, namespace); err != nil {
@@ -119,11 +124,12 @@ func (l *lab) shop(ctx context.Context, provider string, options ...gen.Provider
 	if err := l.api.Create(ctx, gen.Secret(namespace.Name, provider)); err != nil {
 		return "", err
 	}
-	options = append([]gen.ProviderOption{gen.Endpoint(l.url + "/" + provider), gen.RateLimit(10000, time.Second)}, options...)
+	defaults := []gen.ProviderOption{gen.Endpoint(l.url + "/" + provider), gen.RateLimit(10000, time.Second)}
+	options = append(defaults, options...)
 	return namespace.Name, l.api.Create(ctx, gen.Provider(namespace.Name, provider, options...))
 }
 
-// fill makes sessions that should be expired, with the finalizer that the admission policy would put on.
+// fill creates sessions to expire, with the finalizer that the admission policy would add.
 func (l *lab) fill(ctx context.Context, namespace, provider string, count int, options ...gen.SessionOption) error {
 	first := l.last
 	l.last += count
@@ -132,6 +138,7 @@ func (l *lab) fill(ctx context.Context, namespace, provider string, count int, o
 	})
 }
 
+// create creates the session with a number.
 func (l *lab) create(ctx context.Context, namespace, provider string, number int, options ...gen.SessionOption) error {
 	id := gen.ID(provider, number)
 	l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
@@ -143,8 +150,8 @@ func (l *lab) create(ctx context.Context, namespace, provider string, number int
 	return l.api.Create(ctx, session)
 }
 
-// sessions are those of a namespace as they are and as they change, until ctx is done. A watch that the API server
-// ends, as it does a moment after a definition was installed, is begun again: then each session comes once more.
+// sessions yields the sessions of a namespace and their changes until ctx is done. The API server closes watches
+// shortly after a CRD was installed. sessions then watches again, and yields every session once more.
 func (l *lab) sessions(ctx context.Context, namespace string) iter.Seq2[*v1alpha1.PaymentSession, error] {
 	return func(yield func(*v1alpha1.PaymentSession, error) bool) {
 		for ctx.Err() == nil {
@@ -166,7 +173,7 @@ func (l *lab) sessions(ctx context.Context, namespace string) iter.Seq2[*v1alpha
 
 func sessionName(number int) string { return fmt.Sprintf("session-%d", number) }
 
-// await waits until as many sessions of a namespace as wanted are as they should be.
+// await waits until count sessions of a namespace meet a condition.
 func (l *lab) await(ctx context.Context, namespace string, count int, holds func(*v1alpha1.PaymentSession) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -182,15 +189,15 @@ func (l *lab) await(ctx context.Context, namespace string, count int, holds func
 			return nil
 		}
 	}
-	return fmt.Errorf("%d of %d sessions of %s are as they should be", len(done), count, namespace)
+	return fmt.Errorf("%d of %d sessions in namespace %s meet the condition", len(done), count, namespace)
 }
 
-// finished is a session that is expired and that the operator has let go of.
+// finished reports whether a session is expired and released.
 func finished(session *v1alpha1.PaymentSession) bool {
 	return session.Status.State == v1alpha1.SessionStateExpired && len(session.Finalizers) == 0
 }
 
-// parallel runs a function for each number below count, some at once.
+// parallel runs a function for each number below count, several at once.
 func parallel(count int, run func(int) error) error {
 	var workers sync.WaitGroup
 	var mu sync.Mutex

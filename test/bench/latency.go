@@ -15,18 +15,21 @@ import (
 )
 
 const (
-	// patched is how many sessions are expired one after the other in each run.
+	// patched is the number of sessions that each run expires one by one.
 	patched = 100
-	// converging is how many others are worked on meanwhile.
+	// converging is the number of other sessions that converge at the same time.
 	converging = 10000
 )
 
-// latency measures the time from a user's patch of one session to its status: alone, and while many others converge
-// at another account, whose rate is limited.
+// latency measures the time from a user's patch of a session until its status reports the expiry: first in an idle
+// manager, then while many other sessions converge at another account with a low rate limit.
 func latency(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	idle := []*Figure{timed("one patch until expired, idle: median"), timed("one patch until expired, idle: p99")}
-	busy := []*Figure{timed("one patch until expired, while %d others converge: median", converging), timed("one patch until expired, while %d others converge: p99", converging)}
+	busy := []*Figure{
+		timed("one patch until expired, while %d others converge: median", converging),
+		timed("one patch until expired, while %d others converge: p99", converging),
+	}
 	for range runs {
 		if err := lab.patchOneByOne(ctx, idle); err != nil {
 			return nil, err
@@ -36,7 +39,7 @@ func latency(lab *lab, runs int) ([]*Figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	slow := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"rateLimit":{"requests":50,"per":"1s","burst":50}}}`))
+	slow := gen.MergePatch(`{"spec":{"rateLimit":{"requests":50,"per":"1s","burst":50}}}`)
 	if err := lab.api.Patch(ctx, gen.Provider(namespace, "txn"), slow); err != nil {
 		return nil, err
 	}
@@ -54,7 +57,7 @@ func latency(lab *lab, runs int) ([]*Figure, error) {
 	return append(idle, busy...), nil
 }
 
-// patchOneByOne expires active sessions one after the other, and adds the median and the 99th percentile.
+// patchOneByOne expires active sessions one by one, and adds the median and the 99th percentile of their times.
 func (l *lab) patchOneByOne(ctx context.Context, figures []*Figure) error {
 	namespace, err := l.shop(ctx, "omise")
 	if err != nil {
@@ -81,18 +84,21 @@ func (l *lab) patchOneByOne(ctx context.Context, figures []*Figure) error {
 	return nil
 }
 
+// patchOne sets the desired state expired, and returns the time until the status reports the expiry.
 func (l *lab) patchOne(ctx context.Context, session *v1alpha1.PaymentSession) (time.Duration, error) {
-	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{}, client.InNamespace(session.Namespace), client.MatchingFields{"metadata.name": session.Name})
+	watched, err := l.api.Watch(ctx, &v1alpha1.PaymentSessionList{},
+		client.InNamespace(session.Namespace), client.MatchingFields{"metadata.name": session.Name})
 	if err != nil {
 		return 0, err
 	}
 	defer watched.Stop()
 	begin := time.Now()
-	if err := l.api.Patch(ctx, session, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"desiredState":"expired"}}`))); err != nil {
+	if err := l.api.Patch(ctx, session, gen.Expire()); err != nil {
 		return 0, err
 	}
 	for event := range watched.ResultChan() {
-		if changed, ok := event.Object.(*v1alpha1.PaymentSession); ok && changed.Status.State == v1alpha1.SessionStateExpired {
+		changed, ok := event.Object.(*v1alpha1.PaymentSession)
+		if ok && changed.Status.State == v1alpha1.SessionStateExpired {
 			break
 		}
 	}

@@ -1,14 +1,14 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing:
-// machines are shared and noisy. Each figure is the median of several runs with their spread, and stands beside what
-// it is to be compared with in the same run.
+// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing,
+// because machines are shared and noisy. Each figure is the median of several runs with their spread, next to a
+// figure of the same run to compare it with.
 //
 //	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--out FOLDER]
 //
-// It prints a table, and writes the same as JSON into the folder, with a plot of how the time grows with the number
-// of sessions.
+// It prints a table. It writes the same figures as JSON into the folder, and a plot of the time over the number of
+// sessions.
 package main
 
 import (
@@ -34,38 +34,38 @@ import (
 type Figure struct {
 	// Name says what was measured.
 	Name string `json:"name"`
-	// Unit of the values.
+	// Unit is the unit of the values.
 	Unit string `json:"unit"`
-	// Values of each run.
+	// Values holds the value of each run.
 	Values []float64 `json:"values"`
-	// Series is the curve of the plot that the figure is a point of, and Size where on it; empty for none.
+	// Series is the curve of the plot that the figure belongs to, and Size its position on it. Empty means no curve.
 	Series string `json:"series,omitempty"`
 	Size   int    `json:"size,omitempty"`
-	// Beside is the name of what it is compared with, and Ratio the quotient of the medians; empty for none.
+	// Beside is the name of the figure to compare with, and Ratio the ratio of the medians. Empty means no comparison.
 	Beside string  `json:"beside,omitempty"`
 	Ratio  float64 `json:"ratio,omitempty"`
 }
 
-// median of the runs.
+// median returns the median of the runs.
 func (f *Figure) median() float64 {
 	sorted := slices.Sorted(slices.Values(f.Values))
 	return sorted[len(sorted)/2]
 }
 
-// beside compares a figure with another one of the same run.
+// beside compares a figure with another figure of the same run.
 func (f *Figure) beside(other *Figure) {
 	f.Beside, f.Ratio = other.Name, f.median()/other.median()
 }
 
-// add a run's value; a duration is in seconds.
+// add adds the value of a run. Durations are in seconds.
 func (f *Figure) add(value float64) { f.Values = append(f.Values, value) }
 
-// timed makes a figure of times.
+// timed makes a figure whose values are durations.
 func timed(format string, arguments ...any) *Figure {
 	return &Figure{Name: fmt.Sprintf(format, arguments...), Unit: "s"}
 }
 
-// scenario measures something on a control plane of its own.
+// scenario measures figures on its own control plane.
 type scenario func(lab *lab, runs int) ([]*Figure, error)
 
 var scenarios = []struct {
@@ -82,15 +82,15 @@ var scenarios = []struct {
 }
 
 func main() {
-	runs := flag.Int("runs", 5, "how often each figure is measured")
-	only := flag.String("only", "", "run the scenarios whose name matches")
+	runs := flag.Int("runs", 5, "number of runs of each figure")
+	only := flag.String("only", "", "run only the scenarios whose name matches this regular expression")
 	latencies := list[time.Duration]{[]time.Duration{0, 100 * time.Millisecond}, time.ParseDuration}
-	flag.Var(&latencies, "latencies", "how long the providers take, in the scenario convergence")
+	flag.Var(&latencies, "latencies", "latencies of the providers, in the scenario convergence")
 	sizes := list[int]{[]int{1000, 10000}, strconv.Atoi}
-	flag.Var(&sizes, "sizes", "how many sessions to converge and to tear down")
+	flag.Var(&sizes, "sizes", "numbers of sessions to expire and to tear down")
 	starts := list[int]{[]int{10000, 50000}, strconv.Atoi}
-	flag.Var(&starts, "starts", "how many sessions to start on")
-	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "where the results are written")
+	flag.Var(&starts, "starts", "numbers of sessions that exist when the manager starts")
+	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "folder for the results")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
 	if err := bench(*runs, *only, *out, scale{sizes.values, starts.values, latencies.values}); err != nil {
@@ -99,7 +99,7 @@ func main() {
 	}
 }
 
-// list is a flag with several values, separated by commas.
+// list is a flag with comma-separated values.
 type list[T any] struct {
 	values []T
 	parse  func(string) (T, error)
@@ -119,11 +119,12 @@ func (l *list[T]) Set(text string) error {
 	return nil
 }
 
-// scale is how much is measured.
+// scale is the size of the measurements.
 type scale struct {
-	// sizes are the numbers of sessions to converge and to tear down, and starts those to start on.
+	// sizes are the numbers of sessions to expire and to tear down. starts are the numbers of sessions at the manager's
+	// start.
 	sizes, starts []int
-	// latencies are the provider's.
+	// latencies are the latencies of the providers.
 	latencies []time.Duration
 }
 
@@ -166,9 +167,10 @@ func writeJSON(path string, figures []*Figure) error {
 
 func printTable(figures []*Figure) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "figure\tmedian\tleast\tmost\truns\tratio\tbeside")
+	fmt.Fprintln(table, "figure\tmedian\tminimum\tmaximum\truns\tratio\tcompared with")
 	for _, figure := range figures {
-		fmt.Fprintf(table, "%s\t%.3f %s\t%.3f\t%.3f\t%d", figure.Name, figure.median(), figure.Unit, slices.Min(figure.Values), slices.Max(figure.Values), len(figure.Values))
+		fmt.Fprintf(table, "%s\t%.3f %s\t%.3f\t%.3f\t%d", figure.Name, figure.median(), figure.Unit,
+			slices.Min(figure.Values), slices.Max(figure.Values), len(figure.Values))
 		if figure.Beside == "" {
 			fmt.Fprintln(table, "\t\t")
 		} else {

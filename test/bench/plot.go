@@ -11,7 +11,7 @@ import (
 	"slices"
 )
 
-// The plot's paper, in pixels, with room for the axes' texts and for the names of the curves.
+// The size of the plot in pixels, with margins for the labels of the axes and the names of the curves.
 const (
 	paperWidth, paperHeight = 760, 420
 	left, right             = 70, 230
@@ -20,8 +20,8 @@ const (
 
 var colours = []string{"#1565c0", "#90a4ae", "#c62828", "#ef9a9a"}
 
-// plot draws the time over the number of sessions, each curve through the medians, with a bar from the least to the
-// most.
+// plot draws the time over the number of sessions: a curve through the medians, with bars from the minimum to the
+// maximum.
 func plot(path string, figures []*Figure) error {
 	curves := map[string][]*Figure{}
 	var names []string
@@ -47,7 +47,7 @@ func plot(path string, figures []*Figure) error {
 	return os.WriteFile(path, drawn.svg(), 0o600)
 }
 
-// drawing maps sizes to the right and seconds upwards.
+// drawing maps sizes to the x axis and seconds to the y axis.
 type drawing struct {
 	sizes, seconds float64
 	text           bytes.Buffer
@@ -80,12 +80,13 @@ func (d *drawing) axes() {
 	d.line(d.x(0), d.y(0), d.x(d.sizes), d.y(0), ink)
 	d.line(d.x(0), d.y(0), d.x(0), d.y(d.seconds), ink)
 	d.write(d.x(d.sizes/2), paperHeight-10, "middle", ink, "sessions")
-	d.write(left, 18, "start", ink, "time from the first create until all are expired and let go of: median, least and most")
+	const title = "time from the first create until all sessions are expired and released: median, minimum and maximum"
+	d.write(left, 18, "start", ink, title)
 }
 
 func (d *drawing) curve(name string, points []*Figure, number int) {
 	colour := colours[number%len(colours)]
-	// A curve starts where nothing costs nothing.
+	// Every curve starts at the origin.
 	x, y := d.x(0), d.y(0)
 	for _, point := range points {
 		nextX, nextY := d.x(float64(point.Size)), d.y(point.median())
@@ -93,10 +94,14 @@ func (d *drawing) curve(name string, points []*Figure, number int) {
 		d.line(nextX, d.y(slices.Min(point.Values)), nextX, d.y(slices.Max(point.Values)), colour)
 		x, y = nextX, nextY
 	}
-	// The names stand apart from each other, whatever the curves do.
+	// The names are spaced evenly, so that they do not overlap.
 	d.write(paperWidth-right+24, float64(top+20*(number+1)), "start", colour, name)
 }
 
 func (d *drawing) svg() []byte {
-	return fmt.Appendf(nil, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n%s</svg>\n", paperWidth, paperHeight, d.text.Bytes())
+	const frame = `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">
+<rect width="100%%" height="100%%" fill="white"/>
+%s</svg>
+`
+	return fmt.Appendf(nil, frame, paperWidth, paperHeight, d.text.Bytes())
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// closed measures the manager's start on many sessions that are finished: the time until it has expired one that is
-// not, the most memory that it takes, and the calls and writes that the others cost, of which there should be none.
+// closed measures the start of the manager with many closed sessions: the time until it has expired an open one, the
+// peak memory, and the calls and writes that the closed sessions cost, which should be none.
 func closed(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	return lab.startsOn(ctx, runs, "closed", func(namespace string, count int) error {
@@ -36,15 +36,20 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 			return nil, err
 		}
 		return []*Figure{
-			// The session that was waited for costs one call, a status and a finalizer.
-			{Name: fmt.Sprintf("calls for %d closed sessions in %d starts", count, runs), Values: []float64{float64(len(lab.upstreams.Calls()) - calls - runs)}},
-			{Name: fmt.Sprintf("writes for %d closed sessions in %d starts", count, runs), Values: []float64{after - writes - 2*float64(runs)}},
+			// The open session of each start costs one call and two writes: the status and the finalizer.
+			{
+				Name:   fmt.Sprintf("calls for %d closed sessions in %d starts", count, runs),
+				Values: []float64{float64(len(lab.upstreams.Calls()) - calls - runs)},
+			},
+			{
+				Name:   fmt.Sprintf("writes for %d closed sessions in %d starts", count, runs),
+				Values: []float64{after - writes - 2*float64(runs)},
+			},
 		}, nil
 	})
 }
 
-// active measures the same where the sessions are open and watched over. They are read so rarely that it does not
-// count.
+// active measures the start of the manager with many active sessions. Their poll interval is longer than the benchmark.
 func active(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	return lab.startsOn(ctx, runs, "active", func(namespace string, count int) error {
@@ -63,10 +68,10 @@ func active(lab *lab, runs int) ([]*Figure, error) {
 	})
 }
 
-// started are the figures of the manager's starts: the time, and the most memory that it took.
+// started holds the figures of the manager's starts: the time and the peak memory.
 type started struct{ took, peak *Figure }
 
-// startsOn measures starts on ever more sessions of one kind, and gives the memory that each of them takes.
+// startsOn measures starts with increasing numbers of sessions of one kind, and the memory per session.
 func (l *lab) startsOn(
 	ctx context.Context, runs int, kind string, fill func(namespace string, count int) error,
 	measure func(namespace string, count int, starts *started) ([]*Figure, error),
@@ -78,7 +83,10 @@ func (l *lab) startsOn(
 	if err := l.stop(); err != nil {
 		return nil, err
 	}
-	empty := &started{timed("start with no session until one is expired"), &Figure{Name: "peak memory with no session", Unit: "MiB"}}
+	empty := &started{
+		timed("start with no session until one is expired"),
+		&Figure{Name: "peak memory with no session", Unit: "MiB"},
+	}
 	if err := l.starts(ctx, namespace, runs, empty); err != nil {
 		return nil, err
 	}
@@ -89,8 +97,8 @@ func (l *lab) startsOn(
 		}
 		made = count
 		starts := &started{
-			timed("start on %d %s sessions until another one is expired", count, kind),
-			&Figure{Name: fmt.Sprintf("peak memory at a start on %d %s sessions", count, kind), Unit: "MiB"},
+			timed("start with %d %s sessions until another one is expired", count, kind),
+			&Figure{Name: fmt.Sprintf("peak memory at a start with %d %s sessions", count, kind), Unit: "MiB"},
 		}
 		others, err := measure(namespace, count, starts)
 		if err != nil {
@@ -104,8 +112,8 @@ func (l *lab) startsOn(
 	return figures, l.start()
 }
 
-// starts runs the manager again and again, each time with one session that is to be expired, measures until that is
-// finished, and stops the manager.
+// starts starts the manager repeatedly, each time with one session to expire. It measures the time until that session
+// is finished, and stops the manager.
 func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *started) error {
 	for range runs {
 		number := l.last
@@ -124,7 +132,8 @@ func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *s
 			return err
 		}
 		figures.took.add(time.Since(begin).Seconds())
-		// The answer to the last write may still be on its way. A manager that never heard it writes again as it ends.
+		// The reply to the last write may still be on its way. A manager that stops before it receives the reply writes
+		// again.
 		time.Sleep(time.Second)
 		if err := l.addPeakMemory(figures.peak); err != nil {
 			return err
@@ -136,7 +145,7 @@ func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *s
 	return nil
 }
 
-// addPeakMemory adds the most memory that the manager has taken so far, in MiB.
+// addPeakMemory adds the peak memory of the manager so far, in MiB.
 func (l *lab) addPeakMemory(figure *Figure) error {
 	bytes, err := process.PeakMemory(l.manager.Process.Pid)
 	if err != nil {
@@ -146,7 +155,7 @@ func (l *lab) addPeakMemory(figure *Figure) error {
 	return nil
 }
 
-// fillClosed makes sessions as a manager leaves them behind.
+// fillClosed creates closed sessions with the status that the manager would have written.
 func (l *lab) fillClosed(ctx context.Context, namespace string, count int) error {
 	first := l.last
 	l.last += count

@@ -19,9 +19,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/process"
 )
 
-// teardown measures how long a namespace with active sessions takes to go, from its deletion on, and the same where a
-// bare loop releases them. The namespace controller itself looks again only every few seconds, which decides for a
-// small namespace.
+// teardown measures the time from the deletion of a namespace with active sessions until it is gone, where the
+// manager or a bare loop releases them. The namespace controller retries only every few seconds, which dominates the
+// time of a small namespace.
 func teardown(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	var smaller *teardowns
@@ -43,10 +43,11 @@ func teardown(lab *lab, runs int) ([]*Figure, error) {
 	return figures, nil
 }
 
-// teardowns are the figures of the manager and of the bare loop for one size.
+// teardowns holds the figures of the manager and of the bare loop for one size.
 type teardowns struct {
 	count int
-	// ours and bare are the times for all sessions, each is the time for a thousand of them; processor is the manager's.
+	// ours and bare are the times for all sessions, each is the manager's time for a thousand of them. processor is the
+	// processor time of the manager.
 	ours, bare, each, processor *Figure
 }
 
@@ -107,8 +108,8 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	return nil
 }
 
-// markObserved gives the sessions of a namespace the status that the manager would have written. Every request about
-// an object costs more, the more it holds: without it the bare loop would have less to do.
+// markObserved writes the status that the manager would have written. The cost of a request grows with the size of
+// its object, so the bare loop would have an advantage without it.
 func (l *lab) markObserved(ctx context.Context, namespace string) error {
 	list := &v1alpha1.PaymentSessionList{}
 	if err := l.api.List(ctx, list, client.InNamespace(namespace)); err != nil {
@@ -122,7 +123,7 @@ func (l *lab) markObserved(ctx context.Context, namespace string) error {
 	})
 }
 
-// observed is a session whose state the provider has told.
+// observed reports whether the status shows a session as active.
 func observed(session *v1alpha1.PaymentSession) bool {
 	return session.Status.State == v1alpha1.SessionStateActive
 }
