@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs `make demo` and `make test` as a new machine would: in a clean clone of the last commit, with empty module, build and control plane
-# caches. A warm machine hides a missing step; a change to tools or tests has to pass here the first time.
+# Runs make demo and make test as on a new machine: in a clean clone of the last commit, with empty module, build and
+# control plane caches. Warm caches hide missing steps. A change to tools or tests must pass this at the first try.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 folder=$(mktemp -d)
-# The module cache is read-only.
+# Files in the module cache are read-only.
 trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
 
 git clone --quiet "$root" "$folder/clone"

@@ -2,8 +2,8 @@
 # Copyright The Payment Session Operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-# Runs every fuzzer of the repository for FUZZTIME, one after the other. A finding ends it: go test writes the input that did
-# it into testdata/fuzz, where every later run of the tests tries it again.
+# Runs every fuzz test for FUZZTIME, one after the other, and stops at the first failure. go test writes the failing
+# input to testdata/fuzz, where every later run of the tests tries it again.
 set -euo pipefail
 
 packages=$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u)

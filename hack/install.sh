@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Applies a kustomization of config/ to the cluster of $KUBECONFIG and ends only when that cluster takes a PaymentSession.
+# Applies a kustomization of config/ to the cluster of $KUBECONFIG, and waits until that cluster accepts a
+# PaymentSession.
 #
-#   hack/install.sh config/install    all but the manager's Deployment
-#   hack/install.sh config/default    all
+#   hack/install.sh config/install    everything but the manager's Deployment
+#   hack/install.sh config/default    everything
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kubectl=hack/kubectl.sh
 
 render() { go tool -modfile=hack/tools/go.mod kustomize build "$1"; }
-apply() { "$kubectl" apply --server-side --force-conflicts --field-manager=payment-session-operator-install -f - >/dev/null; }
+apply() {
+  "$kubectl" apply --server-side --force-conflicts --field-manager=payment-session-operator-install -f - >/dev/null
+}
 
-# The definitions first: the classes are objects of theirs.
+# The CRDs come first, because the classes need one of them.
 render config/crd | apply
 "$kubectl" wait --for=condition=Established --timeout=60s \
   crd/paymentsessions.payments.payops.dev crd/paymentproviders.payments.payops.dev \
@@ -21,7 +24,7 @@ else
   render "$1" | apply
 fi
 
-# Kubernetes 1.36 and later can put the finalizer on at creation; elsewhere the operator does.
+# An admission policy adds the finalizer at creation in Kubernetes 1.36 and later. Before that, the operator adds it.
 finalizer=
 if "$kubectl" get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutatingadmissionpolicies"'; then
   apply <config/admission/finalizer-at-creation/policy.yaml
@@ -29,8 +32,8 @@ if "$kubectl" get --raw /apis/admissionregistration.k8s.io/v1 | grep -q '"mutati
   finalizer=payments.payops.dev/expire-upstream
 fi
 
-# A definition is established, and a fresh policy knows its schema, a moment after they were written: until then creates are
-# refused, or go without the finalizer.
+# CRDs and admission policies take effect a moment after they were written. Until then, the API server rejects
+# creates or does not add the finalizer.
 for _ in $(seq 60); do
   if reply=$("$kubectl" create --dry-run=server -o jsonpath='{.metadata.finalizers}' -f - 2>&1 <<YAML
 apiVersion: payments.payops.dev/v1alpha1
@@ -39,10 +42,10 @@ metadata: {generateName: install-check-, namespace: payops-system}
 spec: {providerRef: {name: install-check}, sessionID: install-check}
 YAML
   ) && [[ "$reply" == *"$finalizer"* ]]; then
-    echo "installed: the cluster takes PaymentSessions"
+    echo "installed: the cluster accepts PaymentSessions"
     exit 0
   fi
   sleep 1
 done
-echo "the cluster does not take a PaymentSession after a minute: $reply" >&2
+echo "the cluster still does not accept a PaymentSession after a minute: $reply" >&2
 exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# kubectl: the one on PATH, or the one of hack/controlplane where there is none.
+# Runs the kubectl on PATH, or the one of hack/controlplane if there is none.
 set -euo pipefail
 if command -v kubectl >/dev/null; then
   exec kubectl "$@"

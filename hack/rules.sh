@@ -5,10 +5,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# None of the ways to discover targets is needed, and they make up most of the program.
+# Service discovery is not needed, and makes up most of promtool.
 promtool() { GOFLAGS=-tags=remove_all_sd go tool -modfile=hack/tools/go.mod promtool "$@"; }
 
-# A PrometheusRule wraps what Prometheus itself reads.
+# promtool reads the rules without the PrometheusRule around them.
 awk '/^spec:/ {inside = 1; next} inside {sub(/^  /, ""); print}' config/prometheus/rules.yaml >"$folder/rules.yaml"
 cp config/prometheus/tests/rules_test.yaml "$folder/"
 promtool check rules --lint=all --lint-fatal "$folder/rules.yaml"

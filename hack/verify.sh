@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Regenerates, tidies, lints and renders everything, and fails if that leaves the tree dirty, untracked files included.
+# Generates, formats, tidies, lints and renders everything. It fails if that changes the tree, including untracked
+# files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() { printf '== %s\n' "$*"; }
 
 before=$(git status --porcelain)
-[ -z "$before" ] || printf 'note: the tree was dirty before:\n%s\n' "$before"
+[ -z "$before" ] || printf 'note: the tree was already dirty:\n%s\n' "$before"
 
 step "generate"
 make --no-print-directory generate
@@ -20,7 +21,8 @@ for script in hack/*.sh hack/*/*.sh .ci/run; do
   bash -n "$script"
 done
 step "kustomizations render"
-for folder in config/install config/default config/samples config/prometheus hack/demo test/e2e/testdata/* test/install/testdata/*; do
+for folder in config/install config/default config/samples config/prometheus hack/demo \
+  test/e2e/testdata/* test/install/testdata/*; do
   go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
 done
 step "chart and alert rules"
@@ -31,7 +33,7 @@ make --no-print-directory lint
 step "clean tree"
 after=$(git status --porcelain)
 if [ "$before" != "$after" ]; then
-  printf 'make verify changed the tree; commit what it made:\n%s\n' "$after"
+  printf 'make verify changed the tree. Commit its changes:\n%s\n' "$after"
   git --no-pager diff --stat
   exit 1
 fi

@@ -1,8 +1,9 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command chart makes those parts of the Helm chart from config/ that are the same in both, so that they cannot drift apart. What the
-// chart's values change is written by hand, in dist/chart/templates; a test compares the whole of both.
+// Command chart generates from config/ the parts of the Helm chart that are the same in both, so that they cannot drift
+// apart. Templates that depend on the chart's values are written by hand, in dist/chart/templates. A test compares all
+// that the chart and config/ render.
 package main
 
 import (
@@ -15,11 +16,11 @@ import (
 
 const (
 	chart = "dist/chart"
-	// namespace is the one that config/ installs into, and that a release takes the place of.
+	// namespace is the namespace in config/, which the chart replaces with that of the release.
 	namespace = "payops-system"
 )
 
-// parts are files of config/ and the value on which they depend; empty for none.
+// parts are files of config/, each with the value that enables it. An empty value means always.
 var parts = []struct{ pattern, condition string }{
 	{"config/classes/*.yaml", ".Values.classes.enabled"},
 	{"config/rbac/service_account.yaml", ""},
@@ -38,7 +39,7 @@ var parts = []struct{ pattern, condition string }{
 	{"config/prometheus/rules.yaml", ".Values.monitoring.enabled"},
 }
 
-// selected are kinds that a Prometheus may select by labels of its own.
+// selected matches the labels of those kinds that a Prometheus may select by labels.
 var selected = regexp.MustCompile(`(?s)\nkind: (?:ServiceMonitor|PrometheusRule)\nmetadata:\n.*?\n  labels:\n`)
 
 func main() {
@@ -78,10 +79,11 @@ func generate() error {
 	return nil
 }
 
+// each calls a function for every file that matches the pattern, except kustomizations.
 func each(pattern string, do func(path string, text []byte) error) error {
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
-		return fmt.Errorf("nothing is at %s: %w", pattern, err)
+		return fmt.Errorf("no file matches %s: %w", pattern, err)
 	}
 	for _, path := range paths {
 		if filepath.Base(path) == "kustomization.yaml" {
@@ -98,13 +100,16 @@ func each(pattern string, do func(path string, text []byte) error) error {
 	return nil
 }
 
-// template makes a chart's template of a manifest: what looks like a template there is none here.
+// template converts a manifest to a template of the chart. It escapes the braces of the manifest, such as those of
+// alerts.
 func template(path, text, condition string) string {
-	// A field is quoted, because a namespace may be called 1; what is a part of a longer text is not.
+	// A namespace as the value of a field is quoted, because its name may be a number. Within a longer text it is not.
 	text = strings.NewReplacer("{{", "{{ `{{` }}", "}}", "{{ `}}` }}",
 		"namespace: "+namespace, "namespace: {{ .Release.Namespace | quote }}",
-		"namespaces: ["+namespace+"]", "namespaces: [{{ .Release.Namespace | quote }}]", namespace, "{{ .Release.Namespace }}").Replace(text)
-	text = selected.ReplaceAllString(text, "$0    {{- with .Values.monitoring.labels }}\n    {{- toYaml . | nindent 4 }}\n    {{- end }}\n")
+		"namespaces: ["+namespace+"]", "namespaces: [{{ .Release.Namespace | quote }}]",
+		namespace, "{{ .Release.Namespace }}").Replace(text)
+	const labels = "    {{- with .Values.monitoring.labels }}\n    {{- toYaml . | nindent 4 }}\n    {{- end }}\n"
+	text = selected.ReplaceAllString(text, "$0"+labels)
 	if condition != "" {
 		text = fmt.Sprintf("{{- if %s }}\n%s{{- end }}\n", condition, text)
 	}

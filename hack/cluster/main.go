@@ -3,13 +3,14 @@
 
 // Command cluster starts and stops the control plane of hack/controlplane in the background.
 //
-//	cluster up    starts it and prints its kubeconfig's path as the last line
+//	cluster up    starts it and prints the path of its kubeconfig on the last line
 //	cluster down  stops it
 //
-// Both find it by --dir.
+// Both use the files in the folder --dir.
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,14 +23,18 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/payops-dev/payment-session-operator/test/controlplane"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
+// startTimeout is how long the control plane may take to start, and to stop.
 const startTimeout = 2 * time.Minute
 
 func main() {
-	dir := flag.String("dir", filepath.Join(gen.Root(), "bin", "controlplane"), "where the kubeconfig, the logs and the process id are kept")
+	dir := flag.String("dir", filepath.Join(gen.Root(), "bin", "controlplane"),
+		"folder for the kubeconfig, the logs and the process id")
 	flag.Parse()
 	commands := map[string]func(string) error{"up": up, "down": down, "serve": serve}
 	command, known := commands[flag.Arg(0)]
@@ -46,14 +51,14 @@ func main() {
 func pidFile(dir string) string    { return filepath.Join(dir, "pid") }
 func kubeconfig(dir string) string { return filepath.Join(dir, "kubeconfig") }
 
-// up starts this program again, detached, and waits until it serves.
+// up starts this program with the command serve in the background, and waits until the control plane is ready.
 func up(dir string) error {
 	if process := running(dir); process != nil {
-		fmt.Fprintf(os.Stderr, "the control plane runs already, as process %d\n", process.Pid)
+		fmt.Fprintf(os.Stderr, "the control plane is already running, as process %d\n", process.Pid)
 		fmt.Println(kubeconfig(dir))
 		return nil
 	}
-	// Building may take minutes; its progress belongs on this terminal.
+	// The build may take minutes. Run it here, so that the user sees its progress.
 	if _, err := controlplane.Assets(); err != nil {
 		return err
 	}
@@ -79,23 +84,33 @@ func up(dir string) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Wait() }()
-	deadline := time.After(startTimeout)
-	for {
+	err = poll(func() (bool, error) {
 		select {
 		case <-ended:
-			return fmt.Errorf("the control plane did not start; see %s", log.Name())
-		case <-deadline:
-			return errors.Join(fmt.Errorf("the control plane did not start within %s; see %s", startTimeout, log.Name()), server.Process.Signal(syscall.SIGTERM))
-		case <-time.After(100 * time.Millisecond):
+			return false, fmt.Errorf("the control plane did not start; see %s", log.Name())
+		default:
+			return running(dir) != nil, nil
 		}
-		if running(dir) != nil {
-			fmt.Println(kubeconfig(dir))
-			return nil
-		}
+	})
+	if wait.Interrupted(err) {
+		err = fmt.Errorf("the control plane did not start within %s; see %s", startTimeout, log.Name())
+		return errors.Join(err, server.Process.Signal(syscall.SIGTERM))
 	}
+	if err != nil {
+		return err
+	}
+	fmt.Println(kubeconfig(dir))
+	return nil
 }
 
-// serve runs the control plane until it is told to end.
+// poll calls a function until it reports true or an error, for at most startTimeout.
+func poll(done func() (bool, error)) error {
+	const interval = 100 * time.Millisecond
+	return wait.PollUntilContextTimeout(context.Background(), interval, startTimeout, true,
+		func(context.Context) (bool, error) { return done() })
+}
+
+// serve runs the control plane until SIGTERM or SIGINT.
 func serve(dir string) error {
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, syscall.SIGTERM, syscall.SIGINT)
@@ -110,27 +125,23 @@ func serve(dir string) error {
 	return errors.Join(plane.Stop(), os.Remove(pidFile(dir)))
 }
 
-// down ends the process that up started, and waits until it has.
+// down stops the process that up has started, and waits until it has exited.
 func down(dir string) error {
 	process := running(dir)
 	if process == nil {
-		fmt.Fprintln(os.Stderr, "no control plane runs")
+		fmt.Fprintln(os.Stderr, "no control plane is running")
 		return nil
 	}
 	if err := process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(startTimeout)
-	for running(dir) != nil {
-		if time.Now().After(deadline) {
-			return fmt.Errorf("process %d does not end", process.Pid)
-		}
-		time.Sleep(100 * time.Millisecond)
+	if err := poll(func() (bool, error) { return running(dir) == nil, nil }); err != nil {
+		return fmt.Errorf("process %d did not exit within %s", process.Pid, startTimeout)
 	}
 	return nil
 }
 
-// running is the process that serves; nil where there is none.
+// running returns the process of the control plane, or nil if there is none.
 func running(dir string) *os.Process {
 	text, err := os.ReadFile(pidFile(dir))
 	if err != nil {
@@ -140,7 +151,7 @@ func running(dir string) *os.Process {
 	if err != nil {
 		return nil
 	}
-	// After a crash the number may be another process's.
+	// After a crash, another process may have this id.
 	if program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(program) != "cluster" {
 		return nil
 	}

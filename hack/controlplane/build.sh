@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds etcd, kube-apiserver, kube-controller-manager and kubectl from the Go modules pinned in this folder, once per
-# version and machine, and prints the folder that holds them as the last line. Progress goes to standard error.
+# version and machine, and prints their folder on the last line. Progress goes to standard error.
 #
-# KUBEBUILDER_ASSETS, where set and complete, is used as it is. PAYOPS_CACHE moves the cache.
+# If KUBEBUILDER_ASSETS is set and complete, nothing is built. PAYOPS_CACHE moves the cache.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -23,11 +23,11 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     printf '%s\n' "$KUBEBUILDER_ASSETS"
     exit 0
   fi
-  say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS lacks: $lacking. Building the pinned versions instead."
+  say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS does not contain $lacking. Building the pinned versions instead."
 fi
 
 command -v go >/dev/null || {
-  say "go was not found. The control plane is built from Go modules: install Go 1.26 or later and put it on PATH."
+  say "go is not on PATH. The control plane is built from Go modules: install Go 1.26 or later."
   exit 1
 }
 
@@ -37,29 +37,32 @@ cache=${PAYOPS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/payment-session-operator}
 assets=$cache/controlplane/$version-$(go env GOOS)-$(go env GOARCH)-$pins
 mkdir -p "$assets"
 
-# Two checkouts on one machine may come here at once; the second waits for the first and then finds everything built.
+# Two checkouts on one machine may build at the same time. The second waits for the first, and then finds everything
+# built.
 exec 9>"$assets/.lock"
 if command -v flock >/dev/null && ! flock --nonblock 9; then
-  say "another build of the control plane is under way; waiting for it"
+  say "waiting for another build of the control plane"
   flock 9
 fi
 
 if [ -n "$(missing_from "$assets")" ]; then
   say "building the control plane $version into $assets"
-  say "this takes 5 to 12 minutes on 2 cores, once; later runs find it there"
+  say "this takes 5 to 12 minutes on 2 cores, but only once"
 fi
 
 minor=${version#v1.}
 minor=${minor%%.*}
-stamp="-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$minor"
+stamped=k8s.io/component-base/version
+stamp="-X $stamped.gitVersion=$version -X $stamped.gitMajor=1 -X $stamped.gitMinor=$minor"
 
 build() {
   local binary=$1 package=$2 started=$SECONDS
   [ ! -x "$assets/$binary" ] || return 0
   say "  $binary ..."
-  # Built under another name first: a half-written binary must not pass for a finished one.
-  CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $stamp" -o "$assets/.$binary" "$package" || {
-    say "  $binary could not be built (see above). Go needs to reach its module proxy for the first build: go env GOPROXY says which."
+  # Build under a temporary name, so that an aborted build leaves no binary that looks complete.
+  CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false -ldflags "-s -w $stamp" \
+    -o "$assets/.$binary" "$package" || {
+    say "  $binary could not be built (see above). The first build downloads modules from the proxy in go env GOPROXY."
     exit 1
   }
   mv "$assets/.$binary" "$assets/$binary"

@@ -1,7 +1,7 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command simulator runs the four providers on one address, or asks one that runs what it knows.
+// Command simulator serves the four simulated providers on one address, or shows the state of a running simulator.
 //
 //	simulator serve --listen 127.0.0.1:9090 --objects objects.yaml
 //	simulator objects --url http://127.0.0.1:9090   the sessions in its books and their states
@@ -39,9 +39,9 @@ func run(arguments []string) error {
 		return errors.New("usage: simulator serve|objects|calls [flags]")
 	}
 	flags := flag.NewFlagSet(arguments[0], flag.ExitOnError)
-	listen := flags.String("listen", "127.0.0.1:9090", "the address to serve on")
-	objects := flags.String("objects", "", "a YAML file with the sessions to begin with")
-	url := flags.String("url", "http://127.0.0.1:9090", "the simulator to ask")
+	listen := flags.String("listen", "127.0.0.1:9090", "address to serve on")
+	objects := flags.String("objects", "", "YAML file with the initial sessions")
+	url := flags.String("url", "http://127.0.0.1:9090", "URL of a running simulator")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func serve(listen, objects string) error {
 	return nil
 }
 
-// list asks a simulator for a list and prints it as a table.
+// list reads a list from a running simulator and prints it as a table.
 func list[T any](url, heading string, row func(T) string) error {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 	if err != nil {
@@ -101,7 +101,7 @@ func list[T any](url, heading string, row func(T) string) error {
 	defer door.Close()
 	reply, err := door.Do(context.Background(), request)
 	if err != nil {
-		return fmt.Errorf("cannot ask %s: %w", url, err)
+		return fmt.Errorf("cannot read %s: %w; is the simulator running?", url, err)
 	}
 	var rows []T
 	if err := json.Unmarshal(reply.Body, &rows); err != nil {

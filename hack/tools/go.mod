@@ -2,8 +2,8 @@ module github.com/payops-dev/payment-session-operator/hack/tools
 
 go 1.26.0
 
-// The programs that generate, check and render. They have a module of their own, so that none of their dependencies
-// reaches the operator; `go tool -modfile=hack/tools/go.mod NAME` runs the version pinned here and no other.
+// The tools that generate, check and render. They have their own module, so that the operator does not get their
+// dependencies. `go tool -modfile=hack/tools/go.mod NAME` runs exactly the version that is pinned here.
 tool (
 	github.com/elastic/crd-ref-docs
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint
