@@ -112,7 +112,7 @@ func (l *lab) startsOn(
 	return figures, l.start()
 }
 
-// starts starts the manager repeatedly, each time with one session to expire. It measures the time until that session
+// starts runs the manager repeatedly, each time with one session to expire. It measures the time until that session
 // is finished, and stops the manager.
 func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *started) error {
 	for range runs {

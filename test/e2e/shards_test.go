@@ -81,8 +81,8 @@ func startShard(t *testing.T, name, namespace string) *shard {
 	return started
 }
 
-// asked reports whether the manager has sent a request that contains all parts.
-func (s *shard) asked(parts ...string) bool {
+// requested reports whether the manager has sent a request that contains all parts.
+func (s *shard) requested(parts ...string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.requests, func(request string) bool {
@@ -90,16 +90,16 @@ func (s *shard) asked(parts ...string) bool {
 	})
 }
 
-// awaitAsked waits until the manager has sent such a request.
-func (s *shard) awaitAsked(t *testing.T, parts ...string) {
+// awaitRequest waits until the manager has sent such a request.
+func (s *shard) awaitRequest(t *testing.T, parts ...string) {
 	t.Helper()
 	what := fmt.Sprintf("manager %s has sent a request with %q", s.name, parts)
-	await.True(t, what, func() bool { return s.asked(parts...) })
+	await.True(t, what, func() bool { return s.requested(parts...) })
 }
 
 // writesProviders reports whether the manager has written a provider or a Secret in its namespace.
 func (s *shard) writesProviders() bool {
-	return s.asked("PATCH", s.namespace+"/paymentproviders/") || s.asked("PATCH", s.namespace+"/secrets/")
+	return s.requested("PATCH", s.namespace+"/paymentproviders/") || s.requested("PATCH", s.namespace+"/secrets/")
 }
 
 // shardOf assigns a session to a shard.
@@ -156,7 +156,7 @@ func TestShards(t *testing.T) {
 	theProviderIsHeldForTheOtherShard(t, upstreams, namespace, writer, other)
 	for _, each := range shards {
 		for _, stranger := range []string{"a", "b", "c"} {
-			if stranger != each.name && each.asked("PATCH", "/paymentsessions/shard-"+stranger) {
+			if stranger != each.name && each.requested("PATCH", "/paymentsessions/shard-"+stranger) {
 				t.Errorf("manager %s has written sessions of shard %s", each.name, stranger)
 			}
 		}
@@ -182,7 +182,7 @@ func theProviderIsHeldForTheOtherShard(
 			"--field-selector=metadata.name!="+open.Name, "--timeout=60s")
 	}
 	kubectl(t, "", "delete", "paymentprovider", provider, "-n", namespace, "--wait=false")
-	writer.awaitAsked(t, "GET", "/paymentsessions?", url.QueryEscape("spec.providerRef.name="+provider))
+	writer.awaitRequest(t, "GET", "/paymentsessions?", url.QueryEscape("spec.providerRef.name="+provider))
 	held := gen.Provider(namespace, provider)
 	await.Until(t, api, held, "it is being deleted and held", func(held *v1alpha1.PaymentProvider) bool {
 		return !held.DeletionTimestamp.IsZero() && slices.Contains(held.Finalizers, v1alpha1.InUseFinalizer)

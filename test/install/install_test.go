@@ -32,7 +32,7 @@ var crds = []string{
 }
 
 // TestEachWayToInstall installs the operator in each way, each on a fresh control plane. A manager with the installed
-// permissions then expires a session and releases a namespace. TestUpgrade tests make deploy.
+// permissions then expires sessions and completes the deletion of a namespace. TestUpgrade tests make deploy.
 func TestEachWayToInstall(t *testing.T) {
 	t.Run("kubectl apply -k", func(t *testing.T) {
 		c := newCluster(t)
