@@ -3,8 +3,8 @@
 
 // Command manager is the payment-session operator.
 //
-//	manager [flags]      runs it
-//	manager uninstall    deletes the definitions with all objects, expires nothing, and leaves no finalizer behind
+//	manager [flags]      runs the operator
+//	manager uninstall    deletes the CRDs with all objects, expires nothing, and leaves no finalizer behind
 package main
 
 import (
@@ -50,8 +50,8 @@ var version = "dev"
 const (
 	projectName = "payment-session-operator"
 	leasePrefix = projectName + ".payops.dev"
-	// shutdownTimeout leaves the longest call that a provider's timeout allows the time to end, and its status to be
-	// written. The Deployment's termination grace period is longer.
+	// shutdownTimeout is long enough for the longest call that a provider's timeout allows, and for its status. The
+	// Deployment's termination grace period is longer.
 	shutdownTimeout = 75 * time.Second
 )
 
@@ -70,16 +70,25 @@ type options struct {
 }
 
 func (o *options) bind(flags *flag.FlagSet) {
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "The address that metrics are served at; 0 serves none.")
-	flags.BoolVar(&o.metricsSecure, "metrics-secure", true, "Serve metrics over TLS, to those alone who may get /metrics.")
-	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address that /healthz and /readyz are served at; 0 serves none.")
-	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Let one of several managers be the leader; only that one does anything.")
-	flags.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8, "How many sessions are reconciled at once. Calls to providers do not count: they run beside.")
-	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "The namespaces whose sessions and providers are looked after, separated by commas; empty for all.")
-	flags.StringVar(&o.watchLabelSelector, "watch-label-selector", "", "A label selector for the sessions that are looked after; empty for all.")
-	flags.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "payops-system", "The namespace of the Secrets of ClusterPaymentProviders, and of the leader's lease.")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "Make no call that changes anything at a provider; say WouldExpire instead.")
-	flags.BoolVar(&o.allowPrivateEndpoints, "allow-private-endpoints", false, "Allow endpoints with plain http and with loopback or private addresses, for tests and demos.")
+	flags.StringVar(&o.metricsAddress, "metrics-bind-address", ":8443", "The address of the metrics endpoint; 0 "+
+		"disables it.")
+	flags.BoolVar(&o.metricsSecure, "metrics-secure", true,
+		"Serve metrics over TLS, and only to clients that may get /metrics.")
+	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "The address of /healthz and /readyz; 0 "+
+		"disables them.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", false, "Elect a leader among several managers. Only the leader works.")
+	flags.IntVar(&o.maxConcurrentReconciles, "max-concurrent-reconciles", 8,
+		"How many sessions are reconciled at the same time. Calls to providers do not count: they run outside the workers.")
+	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "The namespaces whose sessions and providers are "+
+		"reconciled, separated by commas; empty for all.")
+	flags.StringVar(&o.watchLabelSelector, "watch-label-selector", "", "A label selector for the sessions that are "+
+		"reconciled; empty for all.")
+	flags.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "payops-system",
+		"The namespace of the Secrets of ClusterPaymentProviders and of the leases.")
+	flags.BoolVar(&o.dryRun, "dry-run", false,
+		"Make no call that changes anything at a provider. The status says WouldExpire instead.")
+	flags.BoolVar(&o.allowPrivateEndpoints, "allow-private-endpoints", false,
+		"Allow endpoints with plain http, and with loopback or private addresses, for tests and demos.")
 	o.zap.BindFlags(flags)
 }
 
@@ -88,21 +97,21 @@ func main() {
 	opts.bind(flag.CommandLine)
 	flag.Parse()
 	ctrl.SetLogger(logs.Usual(opts.zap))
-	// net/http writes what a server sends out of turn to the standard logger, and a hostile one may echo a credential.
+	// net/http logs what a server sends unasked to the standard logger, and a hostile server may echo a credential.
 	log.SetOutput(io.Discard)
 	ctx := ctrl.SetupSignalHandler()
 	command := func() error { return run(ctx, opts) }
 	if flag.Arg(0) == "uninstall" {
-		command = func() error { return takeBack(ctx) }
+		command = func() error { return runUninstall(ctx) }
 	}
 	if err := command(); err != nil {
-		ctrl.Log.Error(err, "the manager ends")
+		ctrl.Log.Error(err, "the manager stopped")
 		os.Exit(1)
 	}
 }
 
-// takeBack deletes the definitions with all objects, for make uninstall and the chart's hook.
-func takeBack(ctx context.Context) error {
+// runUninstall deletes the CRDs with all objects, for make uninstall and the chart's hook.
+func runUninstall(ctx context.Context) error {
 	api, err := client.New(ctrl.GetConfigOrDie(), client.Options{Scheme: newScheme()})
 	if err != nil {
 		return fmt.Errorf("cannot reach the API server: %w", err)
@@ -129,16 +138,16 @@ func run(ctx context.Context, opts options) error {
 		Client:                        client.Options{FieldOwner: projectName},
 	})
 	if err != nil {
-		return fmt.Errorf("cannot make the manager: %w", err)
+		return fmt.Errorf("cannot create the manager: %w", err)
 	}
-	writing, clusterWriting, err := opts.writing(mgr.GetConfig())
+	lease, clusterLease, err := opts.writeLeases(mgr.GetConfig())
 	if err != nil {
 		return err
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
-		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry, Audit: logs.Audit(opts.zap),
-		Writing: writing, ClusterWriting: clusterWriting,
+		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry,
+		Audit: logs.Audit(opts.zap), WriteLease: lease, ClusterWriteLease: clusterLease,
 	}); err != nil {
 		return err
 	}
@@ -148,7 +157,8 @@ func run(ctx context.Context, opts options) error {
 	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	ctrl.Log.Info("starting", "version", version, "dryRun", opts.dryRun, "allowPrivateEndpoints", opts.allowPrivateEndpoints)
+	ctrl.Log.Info("starting", "version", version, "dryRun", opts.dryRun, "allowPrivateEndpoints",
+		opts.allowPrivateEndpoints)
 	return mgr.Start(ctx)
 }
 
@@ -159,7 +169,7 @@ func newScheme() *runtime.Scheme {
 	return scheme
 }
 
-// cache keeps the shard that the flags describe.
+// cache returns the cache options for the shard that the flags describe.
 func (o *options) cache() (cache.Options, error) {
 	selector, err := labels.Parse(o.watchLabelSelector)
 	if err != nil {
@@ -168,7 +178,7 @@ func (o *options) cache() (cache.Options, error) {
 	return controllers.CacheOptions(o.namespaces(), selector), nil
 }
 
-// namespaces are those of --watch-namespaces, sorted, each once.
+// namespaces returns the namespaces of --watch-namespaces, sorted and without duplicates.
 func (o *options) namespaces() []string {
 	names := strings.FieldsFunc(o.watchNamespaces, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 	slices.Sort(names)
@@ -183,7 +193,7 @@ func (o *options) metrics() metricsserver.Options {
 	return served
 }
 
-// lease is the name of the leader's lease: one for each shard.
+// lease returns the name of the leader's lease. Each shard has its own.
 func (o *options) lease() string {
 	namespaces := strings.Join(o.namespaces(), ",")
 	if namespaces == "" && o.watchLabelSelector == "" {
@@ -198,11 +208,11 @@ func leaseOf(shard string) string {
 	return fmt.Sprintf("%s-%08x", leasePrefix, hash.Sum32())
 }
 
-// writing is the right to write PaymentProviders, and the right to write what has no namespace. Shards that see the same
-// namespaces compete for the first, and all shards for the second. The leader of all sessions has both without asking, and so
-// has a manager without leader election, which is told to be alone.
-func (o *options) writing(config *rest.Config) (namespaced, cluster *controllers.Writing, err error) {
-	alone := controllers.NewWriting(nil)
+// writeLeases returns the right to write PaymentProviders, and the right to write objects without a namespace. Shards
+// that see the same namespaces compete for the first, and all shards for the second. The leader of all sessions
+// always holds both, and so does a manager without leader election, which must be the only one.
+func (o *options) writeLeases(config *rest.Config) (namespaced, cluster *controllers.WriteLease, err error) {
+	alone := controllers.NewWriteLease(nil)
 	if !o.leaderElect || o.lease() == leasePrefix {
 		return alone, alone, nil
 	}
@@ -220,15 +230,16 @@ func (o *options) writing(config *rest.Config) (namespaced, cluster *controllers
 	}
 }
 
-func (o *options) compete(config *rest.Config, lease string) (*controllers.Writing, error) {
+func (o *options) compete(config *rest.Config, lease string) (*controllers.WriteLease, error) {
 	host, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("cannot name this manager in the lease %s: %w", lease, err)
+		return nil, fmt.Errorf("cannot get the host name for the lease %s: %w", lease, err)
 	}
 	identity := resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())}
-	lock, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.clusterResourceNamespace, lease, identity, config, controllers.RenewDeadline)
+	lock, err := resourcelock.NewFromKubeconfig(
+		resourcelock.LeasesResourceLock, o.clusterResourceNamespace, lease, identity, config, controllers.RenewDeadline)
 	if err != nil {
 		return nil, fmt.Errorf("cannot prepare the lease %s: %w", lease, err)
 	}
-	return controllers.NewWriting(lock), nil
+	return controllers.NewWriteLease(lock), nil
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// CacheOptions let the cache hold what the operator reads of the sessions that are selected, in the namespaces that are given or
-// in all of them, and nothing else.
+// CacheOptions returns the options for a cache of the selected sessions, in the given namespaces or in all of them.
+// The cache keeps only what the operator reads.
 func CacheOptions(namespaces []string, sessions labels.Selector) cache.Options {
 	options := cache.Options{
-		// A read of a kind that nobody watches must fail, and not start a watch on all Secrets of the cluster.
+		// A cached read of a Secret must fail, and not start a watch on all Secrets of the cluster.
 		ReaderFailOnMissingInformer: true,
 		DefaultTransform:            cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
@@ -36,8 +36,8 @@ func CacheOptions(namespaces []string, sessions labels.Selector) cache.Options {
 	return options
 }
 
-// stripSession drops what is never read of a session, of which there may be very many, and keeps one copy of what most of them
-// say in the same words.
+// stripSession drops the parts of a session that are never read, and shares the memory of texts that most sessions
+// have in common. There may be very many sessions.
 func stripSession(object any) (any, error) {
 	session, ok := object.(*v1alpha1.PaymentSession)
 	if !ok {
@@ -45,7 +45,8 @@ func stripSession(object any) (any, error) {
 	}
 	session.ManagedFields = nil
 	delete(session.Annotations, corev1.LastAppliedConfigAnnotation)
-	share(&session.Kind, &session.APIVersion, &session.Namespace, &session.Spec.ProviderRef.Kind, &session.Spec.ProviderRef.Name)
+	share(&session.Kind, &session.APIVersion, &session.Namespace, &session.Spec.ProviderRef.Kind,
+		&session.Spec.ProviderRef.Name)
 	share(&session.Spec.DesiredState)
 	share(&session.Spec.DeletionPolicy)
 	share(&session.Status.State)
@@ -63,14 +64,14 @@ func stripSession(object any) (any, error) {
 	return session, nil
 }
 
-// share lets equal texts share their memory.
+// share makes equal texts share their memory.
 func share[T ~string](texts ...*T) {
 	for _, text := range texts {
 		*text = unique.Make(*text).Value()
 	}
 }
 
-// stripNamespace keeps a namespace's name and labels, and whether it is being deleted.
+// stripNamespace keeps the name, the labels and the deletion timestamp of a namespace.
 func stripNamespace(object any) (any, error) {
 	if namespace, ok := object.(*corev1.Namespace); ok {
 		kept := metav1.ObjectMeta{

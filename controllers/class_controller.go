@@ -22,7 +22,7 @@ import (
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviderclasses,verbs=get;list;watch
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviderclasses/status,verbs=patch
 
-// Definitions are the compiled classes. Each generation of a class is compiled once, by whoever asks first.
+// Definitions holds the compiled classes. Each generation of a class is compiled once, on first use.
 type Definitions struct {
 	mu       sync.Mutex
 	compiled map[string]compiledClass
@@ -35,15 +35,15 @@ type compiledClass struct {
 	err        error
 }
 
-// NewDefinitions makes an empty collection.
+// NewDefinitions returns an empty collection.
 func NewDefinitions() *Definitions { return &Definitions{compiled: map[string]compiledClass{}} }
 
-// Of gives a class's definition, or the *upstream.DefinitionError that says what is wrong with it.
+// Of returns a class's definition, or a *upstream.DefinitionError.
 func (d *Definitions) Of(class *v1alpha1.PaymentProviderClass) (*upstream.Definition, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if there := d.compiled[class.Name]; there.uid == class.UID && there.generation == class.Generation {
-		return there.definition, there.err
+	if present := d.compiled[class.Name]; present.uid == class.UID && present.generation == class.Generation {
+		return present.definition, present.err
 	}
 	definition, err := upstream.Compile(&class.Spec)
 	d.compiled[class.Name] = compiledClass{class.UID, class.Generation, definition, err}
@@ -56,14 +56,14 @@ func (d *Definitions) forget(name string) {
 	delete(d.compiled, name)
 }
 
-// PaymentProviderClassReconciler says of each class whether it compiles.
+// PaymentProviderClassReconciler writes into the status of each class whether it compiles.
 type PaymentProviderClassReconciler struct {
 	Client      client.Client
 	Definitions *Definitions
-	// Writing is the right to write the status.
-	Writing *Writing
-	// Classes wakes this controller.
-	Classes *Waker
+	// WriteLease is the right to write the status.
+	WriteLease *WriteLease
+	// Classes enqueues classes.
+	Classes *Enqueuer
 	Now     func() time.Time
 }
 
@@ -76,12 +76,17 @@ func (r *PaymentProviderClassReconciler) Reconcile(ctx context.Context, request 
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !r.Writing.Held() {
+	if !r.WriteLease.Held() {
 		return ctrl.Result{}, nil
 	}
-	says := summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonCompiled, message: "Every expression of the class compiles."}
+	says := summary{
+		ready: metav1.ConditionTrue, reason: v1alpha1.ReasonCompiled, message: "Every expression of the class compiles.",
+	}
 	if _, err := r.Definitions.Of(class); err != nil {
-		says = summary{ready: metav1.ConditionFalse, reason: v1alpha1.ReasonInvalidDefinition, message: err.Error(), progress: session.Stalled}
+		says = summary{
+			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonInvalidDefinition, message: err.Error(),
+			progress: session.Stalled,
+		}
 	}
 	before := class.DeepCopy()
 	conditions{&class.Status.Conditions, class.Generation, r.Now()}.summarize(says)
@@ -94,13 +99,16 @@ func (r *PaymentProviderClassReconciler) Reconcile(ctx context.Context, request 
 
 // SetupWithManager adds the controller to a manager.
 func (r *PaymentProviderClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.Writing.begun = append(r.Writing.begun, r.wakeAll)
-	return ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.PaymentProviderClass{}).WatchesRawSource(r.Classes.source()).Complete(r)
+	r.WriteLease.onAcquired = append(r.WriteLease.onAcquired, r.enqueueAll)
+	return ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.PaymentProviderClass{}).
+		WatchesRawSource(r.Classes.source()).
+		Complete(r)
 }
 
-// wakeAll lets every class be looked at again.
-func (r *PaymentProviderClassReconciler) wakeAll(ctx context.Context) {
-	if err := r.Classes.wakeEach(ctx, r.Client, &v1alpha1.PaymentProviderClassList{}); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot look at the classes again")
+// enqueueAll requests a reconcile of every class.
+func (r *PaymentProviderClassReconciler) enqueueAll(ctx context.Context) {
+	if err := r.Classes.enqueueEach(ctx, r.Client, &v1alpha1.PaymentProviderClassList{}); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot requeue the classes")
 	}
 }

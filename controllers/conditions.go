@@ -19,16 +19,19 @@ type summary struct {
 	reason   string
 	message  string
 	progress session.Progress
+	// warn is true where a person should get an Event.
+	warn bool
 }
 
-// conditions writes the conditions of one object. It is the only place that does.
+// conditions writes the conditions of one object. No other code does.
 type conditions struct {
 	list       *[]metav1.Condition
 	generation int64
 	now        time.Time
 }
 
-// summarize writes Ready and, only while they are True, Reconciling and Stalled, as kstatus wants them.
+// summarize writes Ready and, only while they are True, Reconciling and Stalled, as kstatus expects:
+// https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
 func (c conditions) summarize(says summary) {
 	c.set(v1alpha1.ConditionReady, says.ready, says.reason, says.message)
 	for _, progress := range []session.Progress{session.Reconciling, session.Stalled} {
@@ -40,8 +43,8 @@ func (c conditions) summarize(says summary) {
 	}
 }
 
-// set writes one condition. Its time moves only when its status does; its generation is always the present one, or kubectl
-// wait would go on waiting.
+// set writes one condition. Its time changes only with its status. Its generation is always the present one: kubectl
+// wait ignores a condition of an older generation.
 func (c conditions) set(kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(c.list, metav1.Condition{
 		Type: kind, Status: status, Reason: reason, Message: message,
@@ -49,7 +52,7 @@ func (c conditions) set(kind string, status metav1.ConditionStatus, reason, mess
 	})
 }
 
-// readyReason is the reason of the Ready condition, or "".
+// readyReason returns the reason of the Ready condition, or "".
 func readyReason(list []metav1.Condition) string {
 	if ready := apimeta.FindStatusCondition(list, v1alpha1.ConditionReady); ready != nil {
 		return ready.Reason

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -27,8 +26,8 @@ import (
 
 var errKilled = errors.New("the process was killed")
 
-// fuse blows at the n-th side effect: a write to the API server or a call to a provider. One that kills lets that happen and
-// nothing after it, and nobody learns of it.
+// fuse blows at the n-th side effect: a write to the API server or a call to a provider. A fuse that kills lets that
+// side effect happen without a reply to the manager, and prevents all later ones.
 type fuse struct {
 	kills bool
 
@@ -40,7 +39,7 @@ type fuse struct {
 
 func newFuse(kills bool) *fuse { return &fuse{kills: kills, blown: make(chan struct{})} }
 
-// arm lets the fuse blow at the n-th side effect from now.
+// arm makes the fuse blow at the n-th side effect from now on.
 func (f *fuse) arm(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,7 +56,7 @@ func (f *fuse) hasBlown() bool {
 	}
 }
 
-// effect lets one side effect happen, unless the process is dead, and reports whether it dies of it.
+// effect carries out one side effect, unless the process was killed. It returns errKilled if the process is killed.
 func (f *fuse) effect(happen func() error) error {
 	if f == nil {
 		return happen()
@@ -81,17 +80,19 @@ func (f *fuse) effect(happen func() error) error {
 	return err
 }
 
-// client makes a manager's client, whose every write is a side effect.
+// client makes a client for the manager. Each of its writes is a side effect.
 func (f *fuse) client(config *rest.Config, options client.Options) (client.Client, error) {
 	made, err := client.NewWithWatch(config, options)
 	if err != nil {
 		return nil, err
 	}
 	return interceptor.NewClient(made, interceptor.Funcs{
-		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch,
+			options ...client.PatchOption) error {
 			return f.effect(func() error { return c.Patch(ctx, object, patch, options...) })
 		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, name string, object client.Object, patch client.Patch, options ...client.SubResourcePatchOption) error {
+		SubResourcePatch: func(ctx context.Context, c client.Client, name string, object client.Object, patch client.Patch,
+			options ...client.SubResourcePatchOption) error {
 			return f.effect(func() error { return c.SubResource(name).Patch(ctx, object, patch, options...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
@@ -117,17 +118,17 @@ func (w *world) guarded(providers http.Handler) http.Handler {
 	})
 }
 
-// story is something that users want of the operator, whose end must be the same wherever the operator was interrupted.
+// story is a use of the operator. It must have the same end, wherever the operator was interrupted.
 type story struct {
-	// prepare is done before the fuse is armed, begin after.
+	// prepare runs before the fuse is armed, begin after it.
 	prepare func(*testing.T, *world) []*v1alpha1.PaymentSession
 	begin   func(*testing.T, *world, []*v1alpha1.PaymentSession)
-	// awaitEnd waits until all has come to its end.
+	// awaitEnd waits until everything has reached its final state.
 	awaitEnd func(*testing.T, *world, []*v1alpha1.PaymentSession)
 }
 
 var stories = map[string]story{
-	"sessions are expired, from the first apply on": {
+	"sessions are expired, starting with the first apply": {
 		prepare: func(*testing.T, *world) []*v1alpha1.PaymentSession { return nil },
 		begin: func(t *testing.T, w *world, _ []*v1alpha1.PaymentSession) {
 			for _, provider := range []string{"circle", "helio"} {
@@ -137,11 +138,11 @@ var stories = map[string]story{
 		},
 		awaitEnd: func(t *testing.T, w *world, _ []*v1alpha1.PaymentSession) {
 			for _, provider := range []string{"circle", "helio"} {
-				awaitClosed(t, w, gen.Session(w.namespace, provider, provider, ""))
+				awaitExpired(t, w, gen.Session(w.namespace, provider, provider, ""))
 			}
 		},
 	},
-	"expireAt comes": {
+	"expireAt passes": {
 		prepare: func(t *testing.T, w *world) []*v1alpha1.PaymentSession {
 			w.provide(t, "txn")
 			session := w.session(t, "txn", simulator.Open, gen.ExpireAt(w.clock.now().Add(time.Hour)))
@@ -149,16 +150,17 @@ var stories = map[string]story{
 		},
 		begin: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) {
 			w.clock.step(2 * time.Hour)
-			w.change(t, sessions[0], `{"metadata":{"labels":{"touched":"yes"}}}`)
+			w.touch(t, sessions[0])
 		},
-		awaitEnd: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) { awaitClosed(t, w, sessions[0]) },
+		awaitEnd: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) { awaitExpired(t, w, sessions[0]) },
 	},
 	"sessions, their providers and their Secrets are deleted": {
 		prepare: func(t *testing.T, w *world) []*v1alpha1.PaymentSession {
 			var sessions []*v1alpha1.PaymentSession
 			for _, provider := range []string{"circle", "omise"} {
 				w.provide(t, provider)
-				sessions = append(sessions, w.reason(t, w.session(t, provider, simulator.Open, gen.Active), v1alpha1.ReasonObserved))
+				sessions = append(sessions,
+					w.reason(t, w.session(t, provider, simulator.Open, gen.Active), v1alpha1.ReasonObserved))
 			}
 			return sessions
 		},
@@ -175,16 +177,16 @@ var stories = map[string]story{
 			}
 		},
 	},
-	"the time to live is over": {
+	"ttlAfterClosed passes": {
 		prepare: func(t *testing.T, w *world) []*v1alpha1.PaymentSession {
 			w.provide(t, "omise")
-			return []*v1alpha1.PaymentSession{awaitClosed(t, w, w.session(t, "omise", simulator.Open, gen.TTLAfterClosed(time.Hour)))}
+			return []*v1alpha1.PaymentSession{awaitExpired(t, w,
+				w.session(t, "omise", simulator.Open, gen.TTLAfterClosed(time.Hour)))}
 		},
 		begin: func(t *testing.T, w *world, sessions []*v1alpha1.PaymentSession) {
 			w.clock.step(2 * time.Hour)
-			// It may be gone before it is touched, if anything else has woken it.
-			touch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"touched":"yes"}}}`))
-			if err := client.IgnoreNotFound(w.Patch(t.Context(), sessions[0], touch)); err != nil {
+			// If anything else requeues the session first, it is deleted before it is touched.
+			if err := client.IgnoreNotFound(w.Patch(t.Context(), sessions[0], gen.Touch())); err != nil {
 				t.Error(err)
 			}
 		},
@@ -192,63 +194,40 @@ var stories = map[string]story{
 	},
 }
 
-// named gives a session a name that is known before it is there.
-func named(name string) gen.SessionOption {
-	return func(session *v1alpha1.PaymentSession) { session.Name = name }
-}
-
-// awaitClosed waits until a session is expired and bears no finalizer.
-func awaitClosed(t *testing.T, w *world, session *v1alpha1.PaymentSession) *v1alpha1.PaymentSession {
-	t.Helper()
-	return await.Until(t, w, session, "it is expired and has no finalizer", func(s *v1alpha1.PaymentSession) bool {
-		return s.Status.State == v1alpha1.SessionStateExpired && len(s.Finalizers) == 0
-	})
-}
-
-// withProviders are sessions with the providers and Secrets that they use, in a random order.
-func withProviders(w *world, sessions []*v1alpha1.PaymentSession) []client.Object {
-	var objects []client.Object
-	for _, session := range sessions {
-		provider := session.Spec.ProviderRef.Name
-		objects = append(objects, session, gen.Provider(w.namespace, provider), gen.Secret(w.namespace, provider))
-	}
-	rand.Shuffle(len(objects), func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
-	return objects
-}
-
-// TestInterruptedAtEachSideEffect ends the operator at the first, the second, … side effect of every story, and lets a fresh one
-// finish it. It is killed, so that nobody learns of that effect, or it is told to stop, and finishes what is under way.
+// TestInterruptedAtEachSideEffect interrupts the operator at the first, the second, … side effect of every story, and
+// starts another one that must finish the story. The operator is either killed, and never learns that the side effect
+// happened, or stopped, and finishes what is in progress.
 func TestInterruptedAtEachSideEffect(t *testing.T) {
 	t.Parallel()
-	const enough = 60
-	for name, tells := range stories {
+	const limit = 60
+	for name, story := range stories {
 		for _, killed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, killed %v", name, killed), func(t *testing.T) {
 				t.Parallel()
-				for n := 1; n <= enough; n++ {
+				for n := 1; n <= limit; n++ {
 					survived := false
-					t.Run(fmt.Sprintf("at %d", n), func(t *testing.T) { survived = tells.interrupted(t, n, killed) })
+					t.Run(fmt.Sprintf("at %d", n), func(t *testing.T) { survived = story.interrupted(t, n, killed) })
 					if survived {
-						t.Logf("it has %d side effects", n-1)
+						t.Logf("the story has %d side effects", n-1)
 						return
 					}
 				}
-				t.Errorf("it has more than %d side effects", enough)
+				t.Errorf("the story has more than %d side effects", limit)
 			})
 		}
 	}
 }
 
-// interrupted ends the manager at the n-th side effect. It reports whether there were not as many.
+// interrupted interrupts the manager at the n-th side effect. It reports whether the story has fewer side effects.
 func (s story) interrupted(t *testing.T, n int, killed bool) bool {
 	t.Helper()
 	w := newWorld(t)
 	w.stop()
-	burning := newFuse(killed)
-	w.fuse.Store(burning)
+	fuse := newFuse(killed)
+	w.fuse.Store(fuse)
 	w.start(t)
 	sessions := s.prepare(t, w)
-	burning.arm(n)
+	fuse.arm(n)
 	s.begin(t, w, sessions)
 	ended := make(chan struct{})
 	go func() {
@@ -257,13 +236,13 @@ func (s story) interrupted(t *testing.T, n int, killed bool) bool {
 	}()
 	survived := false
 	select {
-	case <-burning.blown:
+	case <-fuse.blown:
 		w.stop()
 		w.fuse.Store(nil)
 		w.start(t)
 		<-ended
 	case <-ended:
-		survived = !burning.hasBlown()
+		survived = !fuse.hasBlown()
 	}
 	for _, object := range w.upstreams.Objects() {
 		if object.State != simulator.Expired {

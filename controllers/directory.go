@@ -17,10 +17,13 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
-// Directory holds what is known of each provider object: its account, or what stands in the way of one. The provider
+// Directory holds an entry for each provider object: its account, or the obstacle in its place. The provider
 // controllers write it and the session controller reads it. As a runnable of the manager it runs the accounts.
+//
+// Its lock comes before an account's. It must not be held while a callback of an account runs.
 type Directory struct {
-	// Drain acts on the outcomes that no worker will come to any more; it is called when the last call in flight has ended.
+	// Drain handles the outcomes that no worker will handle any more. It is called when the last call in flight has
+	// ended.
 	Drain func(context.Context)
 
 	ctx     context.Context //nolint:containedctx // The accounts live as long as the directory, not as long as a reconcile.
@@ -33,40 +36,61 @@ type Directory struct {
 	ending bool
 }
 
-// entry is one provider object's.
+// entry is the state of one provider object.
 type entry struct {
 	uid types.UID
-	// class is the name of the provider's class.
+	// class is the name of the provider's class; empty where the class does not exist.
 	class string
-	// account and definition are nil where an obstacle stands.
-	account    *account.Account
-	definition *upstream.Definition
-	obstacle   *session.Obstacle
-	// allowed selects namespaces, for the cluster kind; nil allows none.
-	allowed      labels.Selector
-	pollInterval time.Duration
+	// settings are what the account and the sessions depend on. obstacle is why there is no account; nil where there is
+	// one.
+	settings settings
+	obstacle *session.Obstacle
+	// allowed is the parsed form of settings.allowedNamespaces; nil allows no namespace.
+	allowed labels.Selector
 
-	// upstream is how the account makes its calls; fingerprint tells whether that must change. endpoint is the part of it that says where
-	// calls go and how replies are read.
-	upstream    *upstream.Endpoint
-	fingerprint string
-	endpoint    string
-	door        *httpx.Client
-	stop        context.CancelFunc
-	// trouble is the reason that the provider has not been ready for since troubleSince.
-	trouble      string
-	troubleSince time.Time
-	// unprotectedSince is since when the Secret lacks the finalizer that lets it live as long as its sessions.
+	// account, endpoint and door exist where there is no obstacle.
+	account  *account.Account
+	endpoint *upstream.Endpoint
+	door     *httpx.Client
+	stop     context.CancelFunc
+
+	// notReady is the reason that the provider has had since notReadySince.
+	notReady      string
+	notReadySince time.Time
+	// unprotectedSince is when the Secret was first seen without the finalizer that protects it; zero where it has one.
 	unprotectedSince time.Time
 }
 
-// NewDirectory makes an empty directory.
+// definition returns the compiled class; nil where there is no account.
+func (e *entry) definition() *upstream.Definition {
+	if e.endpoint == nil {
+		return nil
+	}
+	return e.endpoint.Definition
+}
+
+// visible is the part of an entry that sessions depend on, as a comparable value: != decides whether to requeue them.
+type visible struct {
+	uid      types.UID
+	settings settings
+	obstacle session.Obstacle
+}
+
+func (e *entry) visible() visible {
+	seen := visible{uid: e.uid, settings: e.settings}
+	if e.obstacle != nil {
+		seen.obstacle = *e.obstacle
+	}
+	return seen
+}
+
+// NewDirectory returns an empty directory.
 func NewDirectory() *Directory {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Directory{ctx: ctx, cancel: cancel, entries: map[providerKey]*entry{}}
 }
 
-// Start runs until ctx is done, and then until the last call in flight has ended and its outcome was acted on.
+// Start runs until ctx is done, the last call in flight has ended, and its outcome has been handled.
 func (d *Directory) Start(ctx context.Context) error {
 	<-ctx.Done()
 	d.mu.Lock()
@@ -80,10 +104,10 @@ func (d *Directory) Start(ctx context.Context) error {
 	return nil
 }
 
-// NeedLeaderElection is true: only the leader makes calls.
+// NeedLeaderElection returns true: only the leader makes calls.
 func (d *Directory) NeedLeaderElection() bool { return true }
 
-// lookUp gives a copy of an entry. ok is false where the provider does not exist, or nothing is known of it yet.
+// lookUp returns a copy of an entry. ok is false where the provider does not exist or has not been reconciled yet.
 func (d *Directory) lookUp(key providerKey) (entry, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -94,7 +118,13 @@ func (d *Directory) lookUp(key providerKey) (entry, bool) {
 	return *found, true
 }
 
-// all gives a copy of every entry.
+// account returns a provider's account; nil where it has none.
+func (d *Directory) account(key providerKey) *account.Account {
+	found, _ := d.lookUp(key)
+	return found.account
+}
+
+// all returns a copy of every entry.
 func (d *Directory) all() map[providerKey]entry {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -105,7 +135,7 @@ func (d *Directory) all() map[providerKey]entry {
 	return copies
 }
 
-// update changes an entry, which is made where there is none.
+// update changes an entry, and creates it first if it does not exist. change must not call the directory.
 func (d *Directory) update(key providerKey, change func(*entry)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -115,16 +145,16 @@ func (d *Directory) update(key providerKey, change func(*entry)) {
 	change(d.entries[key])
 }
 
-// run starts a new account, unless everything ends. It is called from within update.
-func (d *Directory) run(runs *account.Account) context.CancelFunc {
+// run starts a new account, unless the directory ends. It is called from within update.
+func (d *Directory) run(added *account.Account) context.CancelFunc {
 	ctx, cancel := context.WithCancel(d.ctx)
 	if !d.ending {
-		d.running.Go(func() { runs.Run(ctx) })
+		d.running.Go(func() { added.Run(ctx) })
 	}
 	return cancel
 }
 
-// remove drops a provider that no longer exists. Its calls in flight end; those that are queued are dropped.
+// remove drops a provider that no longer exists. Its calls in flight are finished; its queued requests are dropped.
 func (d *Directory) remove(key providerKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,7 +164,7 @@ func (d *Directory) remove(key providerKey) {
 	}
 }
 
-// close ends the entry's account, if it has one.
+// close stops the entry's account, if it has one.
 func (e *entry) close() {
 	if e.stop != nil {
 		e.stop()
@@ -142,5 +172,5 @@ func (e *entry) close() {
 	if e.door != nil {
 		e.door.Close()
 	}
-	e.account, e.definition, e.stop, e.door, e.fingerprint = nil, nil, nil, nil, ""
+	e.account, e.endpoint, e.stop, e.door, e.settings.access = nil, nil, nil, nil, access{}
 }

@@ -1,7 +1,7 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package controllers connects the API server to the accounts: it reads objects, lets internal/session decide, hands calls
-// to internal/account and writes statuses. What a status says is decided elsewhere; how it is written is in conditions.go
-// alone.
+// Package controllers connects the API server to the accounts: it reads objects, asks internal/session for a
+// decision, submits requests to internal/account and writes statuses. The decision says what a status contains;
+// conditions.go alone writes it.
 package controllers

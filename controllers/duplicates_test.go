@@ -19,19 +19,21 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestWhoKeepsASessionFromBeingExpired deletes a session while another object names it.
-func TestWhoKeepsASessionFromBeingExpired(t *testing.T) {
+// TestDuplicatePreventsExpiry deletes an object while another object has the same session.
+func TestDuplicatePreventsExpiry(t *testing.T) {
 	lines := make(chan string, 100)
 	w := newWorld(t, func(options *controllers.Options) {
 		options.Audit = funcr.NewJSON(func(line string) { lines <- line }, funcr.Options{})
 	})
-	everywhere := w.provideEverywhere(t, "shop")
+	shared := w.provideForTeam(t, "shop")
 	w.create(t, gen.Secret(w.namespace, "circle"), gen.Provider(w.namespace, "circle", gen.Endpoint(w.url+"/circle")))
-	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "elsewhere-", Labels: map[string]string{"team": "shop"}}}
+	elsewhere := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		GenerateName: "elsewhere-", Labels: map[string]string{"team": "shop"},
+	}}
 	w.create(t, elsewhere)
 	w.awaitCached(t, elsewhere)
 
-	inOtherCase := func(session *v1alpha1.PaymentSession) {
+	inUpperCase := func(session *v1alpha1.PaymentSession) {
 		session.Spec.SessionID = strings.ToUpper(session.Spec.SessionID)
 	}
 	for _, tc := range []struct {
@@ -41,23 +43,40 @@ func TestWhoKeepsASessionFromBeingExpired(t *testing.T) {
 		options   []gen.SessionOption
 		want      simulator.State
 	}{
-		{"another object of the namespace wants it active: a rename in Git", "circle", w.namespace, []gen.SessionOption{gen.Active}, simulator.Open},
-		{"the same, with the id in other case", "circle", w.namespace, []gen.SessionOption{gen.Active, inOtherCase}, simulator.Open},
-		{"the same, and it retains the session", "circle", w.namespace, []gen.SessionOption{gen.Active, gen.Retained}, simulator.Open},
-		{"an object of another namespace that the account serves", "omise", elsewhere.Name, []gen.SessionOption{gen.Active}, simulator.Expired},
-		{"another object of the namespace that waits to be expired", "circle", w.namespace, []gen.SessionOption{gen.Suspended}, simulator.Expired},
+		{
+			"another object of the namespace wants it active, as after a rename in Git", "circle", w.namespace,
+			[]gen.SessionOption{gen.Active}, simulator.Open,
+		},
+		{
+			"the other object has the id in upper case", "circle", w.namespace, []gen.SessionOption{gen.Active, inUpperCase},
+			simulator.Open,
+		},
+		{
+			"the other object has the policy Retain", "circle", w.namespace, []gen.SessionOption{gen.Active, gen.Retained},
+			simulator.Open,
+		},
+		{
+			"the other object is in another namespace that the account serves", "omise", elsewhere.Name,
+			[]gen.SessionOption{gen.Active}, simulator.Expired,
+		},
+		{
+			"the other object should be expired too, and is suspended", "circle", w.namespace,
+			[]gen.SessionOption{gen.Suspended}, simulator.Expired,
+		},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			options := []gen.SessionOption{gen.Active}
 			if tc.provider == "omise" {
-				options = append(options, gen.ClusterProvider(everywhere.Name))
-				tc.options = append(tc.options, gen.ClusterProvider(everywhere.Name))
+				options = append(options, gen.ClusterProvider(shared.Name))
+				tc.options = append(tc.options, gen.ClusterProvider(shared.Name))
 			}
 			before := w.reason(t, w.session(t, tc.provider, simulator.Open, options...), v1alpha1.ReasonObserved)
 			after := gen.Session(tc.namespace, "renamed-"+before.Name, tc.provider, before.Spec.SessionID, tc.options...)
 			w.create(t, after)
 			if tc.namespace == w.namespace {
-				await.Until(t, w, after, "it was looked at", func(s *v1alpha1.PaymentSession) bool { return len(s.Status.Conditions) > 0 })
+				await.Until(t, w, after, "it has conditions", func(s *v1alpha1.PaymentSession) bool {
+					return len(s.Status.Conditions) > 0
+				})
 			}
 			if err := w.Delete(t.Context(), before); err != nil {
 				t.Fatal(err)
@@ -67,7 +86,7 @@ func TestWhoKeepsASessionFromBeingExpired(t *testing.T) {
 				t.Errorf("the session is %s, want %s", state, tc.want)
 			}
 			line := ""
-			awaitTrue(t, "the audit log says what became of it", func() bool {
+			await.True(t, "the audit log has a line about it", func() bool {
 				select {
 				case line = <-lines:
 				default:
@@ -75,12 +94,12 @@ func TestWhoKeepsASessionFromBeingExpired(t *testing.T) {
 				return strings.Contains(line, `"name":"`+before.Name+`"`)
 			})
 			if strings.Contains(line, "left a session to another object") != (tc.want == simulator.Open) {
-				t.Errorf("the audit log says %s", line)
+				t.Errorf("the session is %s, and the audit log says %s", tc.want, line)
 			}
 			if err := client.IgnoreNotFound(w.Delete(t.Context(), after)); err != nil {
 				t.Fatal(err)
 			}
-			w.letGo(t, after)
+			w.removeFinalizers(t, after)
 		})
 	}
 }

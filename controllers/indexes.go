@@ -15,16 +15,16 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/session"
 )
 
-// The indexes by which objects are found from what they name.
+// The indexes of the cache.
 const (
-	// sessionsByProvider finds the PaymentSessions by providerKey that are not at rest. Most of them are, sooner or later.
+	// sessionsByProvider finds the PaymentSessions of a providerKey that are not finished.
 	sessionsByProvider = "sessionsByProvider"
-	// sessionsByFinalizer finds the PaymentSessions by providerKey that bear our finalizer, or should.
+	// sessionsByFinalizer finds the PaymentSessions of a providerKey that have our finalizer, or should have it.
 	sessionsByFinalizer = "sessionsByFinalizer"
-	// sessionsByClaim finds the PaymentSessions by claimKey that may want their session active: more than one object may name the same
-	// session.
+	// sessionsByClaim finds the PaymentSessions of a claimKey that may want the session active. Several objects may name
+	// one session.
 	sessionsByClaim = "sessionsByClaim"
-	// providersByClass finds providers of both kinds by the name of their class.
+	// providersByClass finds the providers of both kinds by the name of their class.
 	providersByClass = "providersByClass"
 )
 
@@ -36,7 +36,7 @@ type providerKey struct {
 
 func (k providerKey) String() string { return fmt.Sprintf("%s/%s", k.kind, k.NamespacedName) }
 
-// providerOf is the key of the provider that a session names.
+// providerOf returns the key of the provider that a session names.
 func providerOf(of *v1alpha1.PaymentSession) providerKey {
 	key := providerKey{kind: of.Spec.ProviderRef.Kind}
 	key.Name = of.Spec.ProviderRef.Name
@@ -50,11 +50,11 @@ func keyOf(provider v1alpha1.GenericProvider) providerKey {
 	return providerKey{kind: provider.ProviderKind(), NamespacedName: client.ObjectKeyFromObject(provider)}
 }
 
-// setupIndexes adds the indexes to the manager's cache. It must come before the controllers are set up.
+// setupIndexes adds the indexes to the manager's cache. It must run before the controllers are set up.
 func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
 	for name, keys := range map[string]func(*v1alpha1.PaymentSession) []string{
 		sessionsByProvider: func(of *v1alpha1.PaymentSession) []string {
-			if session.AtRest(of) {
+			if session.Finished(of) {
 				return nil
 			}
 			return []string{providerOf(of).String()}

@@ -13,35 +13,35 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// outdatedDelay is until an object is looked at again whose write came too late. The watch usually brings the newer one before
-// that; it brings none where the API server called something else a conflict.
-const outdatedDelay = time.Second
+// conflictDelay is the time until an object is reconciled again after a conflict. The watch usually triggers that
+// sooner, but not where the API server reports something else as a conflict.
+const conflictDelay = time.Second
 
-// errOutdated is a write that came too late. It ends the reconcile.
-var errOutdated = errors.New("the object has changed since it was read")
+// errConflict reports that the object has changed since it was read. It ends the reconcile.
+var errConflict = errors.New("the object has changed since it was read")
 
-// patchStatus writes what has changed of an object's status, if the object is still the one that was read.
+// patchStatus writes the changes of an object's status, if the object has not changed since it was read.
 func patchStatus(ctx context.Context, writer client.Client, object, before client.Object) error {
-	return outdated(writer.Status().Patch(ctx, object, guarded(before)), "the status")
+	return wrapConflict(writer.Status().Patch(ctx, object, optimisticPatch(before)), "the status")
 }
 
-// patchFinalizers writes what has changed of an object's finalizers, if the object is still the one that was read: a list is
-// never overwritten blindly.
+// patchFinalizers writes the changes of an object's finalizers, if the object has not changed since it was read. A
+// merge patch replaces the whole list, and would otherwise remove a finalizer that somebody else has just added.
 func patchFinalizers(ctx context.Context, writer client.Client, object, before client.Object) error {
-	return outdated(writer.Patch(ctx, object, guarded(before)), "the finalizers")
+	return wrapConflict(writer.Patch(ctx, object, optimisticPatch(before)), "the finalizers")
 }
 
-// guarded is a patch that carries the resourceVersion.
-func guarded(before client.Object) client.Patch {
+// optimisticPatch returns a merge patch that carries the resourceVersion.
+func optimisticPatch(before client.Object) client.Patch {
 	return client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 }
 
-func outdated(err error, what string) error {
+func wrapConflict(err error, what string) error {
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return errOutdated
+		return errConflict
 	default:
 		return fmt.Errorf("cannot write %s: %w", what, err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -21,43 +20,36 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/crd"
 )
 
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentsessions,verbs=get;list;watch;patch;delete
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentsessions/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+// +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get,resourceNames=paymentsessions.payments.payops.dev;paymentproviders.payments.payops.dev;clusterpaymentproviders.payments.payops.dev
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 const (
-	// drainTimeout bounds what is written after the last call in flight has ended, on shutdown.
-	drainTimeout = 10 * time.Second
-	// rereadDelay is how soon a provider reads its Secret again for a deletion; those of one moment share one reading.
-	rereadDelay = time.Second
-	// lookUpPatience is how long a session waits silently for a provider that is there and was not looked at yet.
-	lookUpPatience = 10 * time.Second
-	// confirmDelay is until a session whose expiry was not confirmed is looked at again.
-	confirmDelay = time.Second
-
 	minRetry = 200 * time.Millisecond
 	maxRetry = time.Minute
 )
 
-// PaymentSessionReconciler makes sessions what their specs want.
+// PaymentSessionReconciler reconciles PaymentSessions.
 type PaymentSessionReconciler struct {
 	Client client.Client
-	// LiveReader reads past the cache, for what a stale answer must not decide.
+	// LiveReader reads from the API server, where a stale answer would be wrong.
 	LiveReader client.Reader
 	Recorder   events.EventRecorder
 	Directory  *Directory
-	Sessions   *Waker
-	// Providers wakes providers, by their kind.
-	Providers map[string]*Waker
+	// Sessions enqueues sessions, and Providers enqueues providers by their kind.
+	Sessions  *Enqueuer
+	Providers map[string]*Enqueuer
 	// DryRun forbids every call that changes something at a provider.
 	DryRun bool
 	Now    func() time.Time
-	// Jitter gives a number from 0 up to 1, another each time.
+	// Jitter returns a new random number from 0 up to 1.
 	Jitter func() float64
-	// Audit is where each call is written that may have changed something at a provider.
+	// Audit logs each call that may have changed something at a provider.
 	Audit logr.Logger
 
 	memories   memories
@@ -66,67 +58,38 @@ type PaymentSessionReconciler struct {
 	uninstalling sharedRead[bool]
 }
 
-// sessionStep is one step of a reconcile. It returns false where there is nothing more to do.
+// sessionStep is one step of a reconcile. It returns false to end the reconcile.
 type sessionStep func(context.Context, *sessionScope) (bool, error)
 
-// Reconcile runs the steps for one session, in their order, until one ends it.
+// Reconcile runs the steps for one session, in order, until one of them ends it.
 func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	scope := &sessionScope{request: request}
-	for _, step := range []sessionStep{r.load, r.ensureFinalizer, r.resolve, r.decide, r.writeStatus, r.act} {
-		goOn, err := step(ctx, scope)
+	for _, step := range []sessionStep{
+		r.load, r.ensureFinalizer, r.resolve, r.decide, r.writeStatus, r.release, r.remember, r.act,
+	} {
+		proceed, err := step(ctx, scope)
 		switch {
-		case errors.Is(err, errOutdated):
-			return ctrl.Result{RequeueAfter: outdatedDelay}, nil
+		case errors.Is(err, errConflict):
+			return ctrl.Result{RequeueAfter: conflictDelay}, nil
 		case err != nil:
 			return ctrl.Result{}, err
-		case !goOn:
+		case !proceed:
 			return ctrl.Result{RequeueAfter: scope.wait}, nil
 		}
 	}
 	return ctrl.Result{RequeueAfter: scope.action.Wait}, nil
 }
 
-// Drain acts on the outcomes of the calls that were in flight at a shutdown: the workers are gone by then.
-func (r *PaymentSessionReconciler) Drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	for _, name := range r.memories.names() {
-		if err := r.drain(ctx, name); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot finish a session before the shutdown; it is done after it", "session", name)
-		}
-	}
-}
-
-// drain acts on the outcome of a session's call, if there is one, and takes the finalizer off a session that is finished.
-func (r *PaymentSessionReconciler) drain(ctx context.Context, name types.NamespacedName) error {
-	remembered, _ := r.memories.get(name)
-	if known, _ := r.Directory.lookUp(remembered.provider); known.account != nil {
-		if _, there := known.account.Outcome(remembered.uid); there {
-			if _, err := r.Reconcile(ctx, ctrl.Request{NamespacedName: name}); err != nil {
-				return err
-			}
-			remembered, _ = r.memories.get(name)
-		}
-	}
-	if remembered.finished == nil {
-		return nil
-	}
-	// A worker that has just remembered it may still read it.
-	err := r.release(ctx, &sessionScope{session: remembered.finished.DeepCopy()})
-	if errors.Is(err, errOutdated) {
-		// A worker was quicker.
-		return nil
-	}
-	return err
-}
-
 // SetupWithManager adds the controller to a manager.
 func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers int) error {
 	r.duplicates.cache, r.duplicates.live, r.duplicates.now = r.Client, r.LiveReader, r.Now
-	r.uninstalling.read = func(ctx context.Context) (bool, error) { return crdGoes(ctx, r.LiveReader, sessionCRD) }
+	r.uninstalling.read = func(ctx context.Context) (bool, error) {
+		return crd.Deleted(ctx, r.LiveReader, v1alpha1.KindPaymentSession)
+	}
+	labelChanged := builder.WithPredicates(predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PaymentSession{}).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), labelChanged).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
@@ -135,10 +98,12 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 		Complete(r)
 }
 
-// ofNamespace finds the sessions whose ClusterPaymentProvider may allow a namespace by its labels.
+// ofNamespace returns the sessions of a namespace that use a ClusterPaymentProvider, which may allow the namespace by
+// its labels.
 func (r *PaymentSessionReconciler) ofNamespace(ctx context.Context, namespace client.Object) []ctrl.Request {
 	sessions := &v1alpha1.PaymentSessionList{}
-	if err := r.Client.List(ctx, sessions, client.InNamespace(namespace.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, sessions, client.InNamespace(namespace.GetName()),
+		client.UnsafeDisableDeepCopy); err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the sessions of a namespace", "namespace", namespace.GetName())
 		return nil
 	}

@@ -4,111 +4,42 @@
 package controllers
 
 import (
-	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/session"
 )
 
-// sessionScope is one reconcile of one session.
+// sessionScope is one reconcile of one session. Steps read what earlier steps have set. Helpers take the parts that
+// they need, not the scope.
 type sessionScope struct {
 	request ctrl.Request
-	// session is the object as it was read. Only its status is changed, in writeStatus.
+	// session is the object, set by load. Only ensureFinalizer and release change its finalizers, and only writeStatus
+	// its status.
 	session *v1alpha1.PaymentSession
-	// wasClosed is true where the session was known to be closed before this reconcile.
+	// wasClosed is true where the session was closed before this reconcile; set by load.
 	wasClosed bool
-	// memory is what the passes before this one left.
-	memory memory
-	// uninstalling is true where the CRD of PaymentSessions is being deleted; set by ensureFinalizer, for deletions alone.
+	// remembered is what the previous reconciles left; set by load. Later steps change the memory in the store, not
+	// here.
+	remembered memory
+	// uninstalling is true while the CRD of PaymentSessions is being deleted; set by ensureFinalizer, for deletions
+	// alone.
 	uninstalling bool
-	// entry is the provider's; set by resolve, empty where obstacle says why.
-	entry entry
-	// obstacle is what stands between the session and its account; set by resolve.
+	// entry is the provider's entry, and obstacle is why no call can be made; set by resolve.
+	entry    entry
 	obstacle *session.Obstacle
-	// outcome of a call; set by decide, nil where none has come back.
-	outcome *account.Outcome
+	// outcome has not been handled yet; set by decide, nil for none.
+	outcome *call.Outcome
 	// action is what to do; set by decide.
 	action session.Action
-	// wrote is true where the status was written in this reconcile; set by writeStatus.
-	wrote bool
-	// wait is when to look again where a step has ended the reconcile; 0 for no timer.
+	// wroteStatus is true where this reconcile has changed the status; set by writeStatus.
+	wroteStatus bool
+	// wait is the time until the next reconcile where a step ends this one; 0 for no timer.
 	wait time.Duration
 }
 
-// deleting reports whether the session is being deleted.
-func (s *sessionScope) deleting() bool { return !s.session.DeletionTimestamp.IsZero() }
-
-// memory is what the controller remembers of a session between two passes.
-type memory struct {
-	uid     types.UID
-	session session.Memory
-	// written is the resourceVersion of the last write, until the cache knows it.
-	written string
-	// provider that the session's calls were handed to.
-	provider providerKey
-	// unresolvedSince is since when the provider is there and was not looked at yet; zero where it was.
-	unresolvedSince time.Time
-	// finished is the session as its status was last written, where its finalizer is still to be taken off; nil elsewhere.
-	finished *v1alpha1.PaymentSession
-}
-
-// behind reports whether an object that was read is older than what was written before.
-func (m memory) behind(read *v1alpha1.PaymentSession) bool {
-	if m.uid != read.UID || m.written == "" {
-		return false
-	}
-	order, err := resourceversion.CompareResourceVersion(read.ResourceVersion, m.written)
-	return err == nil && order < 0
-}
-
-// memories are those of all sessions. Closed sessions have none: nothing needs to be known of them.
-type memories struct {
-	mu sync.Mutex
-	of map[types.NamespacedName]memory
-}
-
-func (m *memories) get(name types.NamespacedName) (memory, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, ok := m.of[name]
-	return found, ok
-}
-
-func (m *memories) put(name types.NamespacedName, remembered memory) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.of == nil {
-		m.of = map[types.NamespacedName]memory{}
-	}
-	m.of[name] = remembered
-}
-
-// desiredSince is since when a session should be expired, as far as a reconcile has seen that.
-func (r *PaymentSessionReconciler) desiredSince(of *v1alpha1.PaymentSession) (time.Time, bool) {
-	remembered, known := r.memories.get(types.NamespacedName{Namespace: of.Namespace, Name: of.Name})
-	known = known && remembered.uid == of.UID && remembered.session.Desired == v1alpha1.DesiredStateExpired
-	return remembered.session.DesiredSince, known
-}
-
-func (m *memories) forget(name types.NamespacedName) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.of, name)
-}
-
-// names of the sessions that are remembered.
-func (m *memories) names() []types.NamespacedName {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	names := make([]types.NamespacedName, 0, len(m.of))
-	for name := range m.of {
-		names = append(names, name)
-	}
-	return names
-}
+// isDeleting reports whether an object is being deleted.
+func isDeleting(of *v1alpha1.PaymentSession) bool { return !of.DeletionTimestamp.IsZero() }

@@ -12,69 +12,74 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/session"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
-// writeStatus writes the verdict into the status, if it says something new, and an Event for what a person should look at.
+// writeStatus writes the verdict into the status if that changes it, and an Event if a person should know.
 func (r *PaymentSessionReconciler) writeStatus(ctx context.Context, scope *sessionScope) (bool, error) {
-	verdict := scope.action.Verdict
+	of, verdict := scope.session, scope.action.Verdict
 	if verdict == nil {
 		return true, nil
 	}
-	before := scope.session.DeepCopy()
-	r.apply(verdict, &scope.session.Status, scope.session.Generation)
-	if equality.Semantic.DeepEqual(before.Status, scope.session.Status) {
+	before := of.DeepCopy()
+	r.apply(verdict, &of.Status, of.Generation)
+	if equality.Semantic.DeepEqual(before.Status, of.Status) {
 		return true, nil
 	}
-	if err := patchStatus(ctx, r.Client, scope.session, before); err != nil {
+	if err := patchStatus(ctx, r.Client, of, before); err != nil {
 		return false, err
 	}
-	scope.memory.written, scope.wrote = scope.session.ResourceVersion, true
-	if verdict.News(before.Status.Conditions) {
-		r.alarm(ctx, scope, verdict)
+	r.memories.recordWrite(of)
+	scope.wroteStatus = true
+	if verdict.IsNews(before.Status.Conditions) {
+		r.report(ctx, of, verdict)
 	}
 	return true, nil
 }
 
-// alarm tells what a person should look at, once per change. In a namespace that is being deleted nothing can be created, so
-// that a deletion that waits is told by a log line and a metric too.
-func (r *PaymentSessionReconciler) alarm(ctx context.Context, scope *sessionScope, verdict *session.Verdict) {
+// report reports a change that a person should know. In a namespace that is being deleted no Event can be created, so
+// that a deletion that waits is also a line of the log and a metric.
+func (r *PaymentSessionReconciler) report(ctx context.Context, of *v1alpha1.PaymentSession, verdict *session.Verdict) {
 	if !verdict.Holds {
 		message := verdict.Message
 		if verdict.Reopened {
-			message = "The provider shows a session open again that was closed. " + message
+			message = "The provider shows a session as open that was closed before. " + message
 		}
-		if verdict.Alarming && !scope.deleting() {
-			r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Expire", "%s", message)
+		if verdict.Warn && !isDeleting(of) {
+			r.Recorder.Eventf(of, nil, "Warning", verdict.Reason, "Expire", "%s", message)
 		}
 		return
 	}
 	deletionsHeld.WithLabelValues(verdict.Reason).Inc()
 	ctrl.LoggerFrom(ctx).Info("the deletion of a session waits", "reason", verdict.Reason, "message", verdict.Message)
-	if !terminating(ctx, r.Client, scope.session.Namespace) {
-		r.Recorder.Eventf(scope.session, nil, "Warning", verdict.Reason, "Delete", "%s", verdict.Message)
+	if !terminating(ctx, r.Client, of.Namespace) {
+		r.Recorder.Eventf(of, nil, "Warning", verdict.Reason, "Delete", "%s", verdict.Message)
 	}
 }
 
-// apply changes a status into one that says the verdict.
-func (r *PaymentSessionReconciler) apply(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus, generation int64) {
+// apply changes a status to what the verdict says.
+func (r *PaymentSessionReconciler) apply(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus,
+	generation int64) {
 	now := metav1.NewTime(r.Now()).Rfc3339Copy()
 	status.ObservedGeneration = generation
 	if verdict.Result != nil {
 		record(status, verdict.Result, now)
 	}
-	// A state says more: it is not told twice.
+	// A known state includes that the provider recognizes the session.
 	status.Recognized = verdict.Recognized && status.State == v1alpha1.SessionStateUnknown
 	if verdict.Handled != "" {
 		status.LastHandledReconcileAt = verdict.Handled
 	}
 	list := conditions{&status.Conditions, generation, now.Time}
-	list.summarize(summary{verdict.Ready, verdict.Reason, verdict.Message, verdict.Progress})
+	list.summarize(summary{
+		ready: verdict.Ready, reason: verdict.Reason, message: verdict.Message, progress: verdict.Progress,
+	})
 	list.set(v1alpha1.ConditionExpired, expiredStatus(verdict, status), verdict.Reason, "")
 }
 
-// expiredStatus is the verdict's, or what the condition said before where the verdict leaves it.
+// expiredStatus returns the status of the Expired condition: the verdict's or, if it leaves the condition unchanged,
+// the present one.
 func expiredStatus(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus) metav1.ConditionStatus {
 	if verdict.Expired != "" {
 		return verdict.Expired
@@ -85,14 +90,18 @@ func expiredStatus(verdict *session.Verdict, status *v1alpha1.PaymentSessionStat
 	return metav1.ConditionUnknown
 }
 
-// record writes what the provider said. The request's id is that of the call that first told this state: one more read
-// of the same state changes nothing.
-func record(status *v1alpha1.PaymentSessionStatus, result *upstream.Result, now metav1.Time) {
-	if of := status.Upstream; status.State == result.State && of != nil && of.Status == result.Status && of.StillPayable == result.StillPayable {
+// record records what the provider shows. The request id is that of the call that first showed this state, so that
+// another read of the same state changes nothing.
+func record(status *v1alpha1.PaymentSessionStatus, result *call.Result, now metav1.Time) {
+	known := status.Upstream
+	if status.State == result.State && known != nil &&
+		known.Status == result.Status && known.StillPayable == result.StillPayable {
 		return
 	}
 	status.State = result.State
-	status.Upstream = &v1alpha1.UpstreamStatus{Status: result.Status, RequestID: result.RequestID, StillPayable: result.StillPayable}
+	status.Upstream = &v1alpha1.UpstreamStatus{
+		Status: result.Status, RequestID: result.RequestID, StillPayable: result.StillPayable,
+	}
 	if result.ExpiredAt != nil {
 		at := metav1.NewTime(*result.ExpiredAt).Rfc3339Copy()
 		status.Upstream.ExpiredAt = &at

@@ -24,71 +24,71 @@ import (
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders/status;clusterpaymentproviders/status,verbs=patch
 
 const (
-	// secretInterval is how often a provider reads its Secret again: there is no watch on Secrets.
+	// secretInterval is how often a provider reads its Secret again. The operator has no right to watch Secrets.
 	secretInterval = time.Minute
-	// hurriedSecretInterval is the same while sessions wait for credentials.
-	hurriedSecretInterval = 20 * time.Second
+	// urgentSecretInterval is the same while sessions wait for credentials.
+	urgentSecretInterval = 20 * time.Second
 )
 
-// ProviderReconciler keeps the accounts of one of the two kinds of provider. Both run the same body.
+// ProviderReconciler manages the accounts of one of the two kinds of provider. Both kinds run the same code.
 type ProviderReconciler struct {
 	Client client.Client
-	// SecretReader reads Secrets live: the operator may get them, and neither list nor watch them.
+	// SecretReader reads Secrets from the API server: the operator may get them, but neither list nor watch them.
 	SecretReader client.Reader
 	Recorder     events.EventRecorder
 	Directory    *Directory
 	Definitions  *Definitions
-	// Sessions wakes sessions, Providers the providers of this kind, InUse what protects them.
-	Sessions  *Waker
-	Providers *Waker
-	InUse     *Waker
-	// SecretNamespace is where the Secrets of ClusterPaymentProviders are.
+	// Sessions, Providers and InUse enqueue sessions, providers of this kind, and their protection.
+	Sessions  *Enqueuer
+	Providers *Enqueuer
+	InUse     *Enqueuer
+	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
 	SecretNamespace string
 	// AllowPrivate permits http and private addresses.
 	AllowPrivate bool
-	// Writing is the right to write the status. Who lacks it keeps accounts all the same.
-	Writing *Writing
-	Now     func() time.Time
+	// WriteLease is the right to write the status. A manager without it manages accounts all the same.
+	WriteLease *WriteLease
+	Now        func() time.Time
 
-	// New makes an empty object of the kind.
+	// New returns an empty object of the kind.
 	New func() v1alpha1.GenericProvider
-	// NewList makes an empty list of the kind.
+	// NewList returns an empty list of the kind.
 	NewList func() client.ObjectList
 }
 
-// Reconcile looks at one provider, keeps its account as the spec, the class and the Secret say, and writes its status.
+// Reconcile updates a provider's account after its spec, class and Secret, and writes its status.
 func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	provider := r.New()
 	key := providerKey{kind: provider.ProviderKind(), NamespacedName: request.NamespacedName}
 	if err := r.Client.Get(ctx, request.NamespacedName, provider); err != nil {
 		if client.IgnoreNotFound(err) == nil {
 			r.Directory.remove(key)
-			return ctrl.Result{}, r.wakeSessions(ctx, key)
+			return ctrl.Result{}, r.enqueueSessions(ctx, key)
 		}
 		return ctrl.Result{}, err
 	}
-	changed, err := r.equip(ctx, provider)
+	changed, err := r.syncAccount(ctx, provider)
 	if changed && err != nil {
-		err = errors.Join(err, r.wakeSessions(ctx, key))
+		err = errors.Join(err, r.enqueueSessions(ctx, key))
 	}
 	if errors.Is(err, errUnprotected) {
-		// Calls wait until the Secret outlives them; what protects it wakes this provider then.
-		r.InUse.Wake(request, 0, urgent)
-		return ctrl.Result{RequeueAfter: hurriedSecretInterval}, nil
+		// Make no calls before the Secret is protected. The in-use controller requeues this provider then.
+		r.InUse.Enqueue(request, 0, urgent)
+		return ctrl.Result{RequeueAfter: urgentSecretInterval}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if changed {
-		if err := r.wakeSessions(ctx, key); err != nil {
+		if err := r.enqueueSessions(ctx, key); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
 	known, _ := r.Directory.lookUp(key)
 	says, wait := r.summary(known)
-	err = r.tell(ctx, provider, says, outage(known))
-	if errors.Is(err, errOutdated) {
-		return ctrl.Result{RequeueAfter: outdatedDelay}, nil
+	err = r.writeStatus(ctx, provider, says, outage(known))
+	if errors.Is(err, errConflict) {
+		return ctrl.Result{RequeueAfter: conflictDelay}, nil
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -96,36 +96,44 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
-// summary is what the provider's conditions should say, and when to look at it again.
+// summary returns what the provider's conditions should say, and the time until the next reconcile.
 func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 	switch {
 	case known.obstacle != nil:
-		says := summary{ready: metav1.ConditionFalse, reason: known.trouble, message: known.obstacle.Message, progress: session.Reconciling}
-		if r.Now().Sub(known.troubleSince) >= session.Patience {
+		says := summary{
+			ready: metav1.ConditionFalse, reason: known.notReady, message: known.obstacle.Message, progress: session.Reconciling,
+		}
+		if r.Now().Sub(known.notReadySince) >= session.Patience {
 			says.progress = session.Stalled
 		}
-		return says, hurriedSecretInterval
+		return says, urgentSecretInterval
 	case known.account != nil && known.account.Rejected():
+		reason, message := session.Explain(known.account.Rejection())
 		return summary{
-			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonCredentialsRejected, progress: session.Stalled,
-			message: "The provider does not accept the credentials of the Secret. Correct the Secret; a change is noticed by itself.",
-		}, hurriedSecretInterval
+			ready: metav1.ConditionFalse, reason: reason, message: message, progress: session.Stalled, warn: true,
+		}, urgentSecretInterval
 	case known.account != nil && !known.account.OutageSince().IsZero():
 		return summary{
-			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonProviderUnavailable, progress: session.Reconciling,
-			message: "The provider answers hardly any call; status.outageSince says since when. Calls wait until one that tries is answered.",
+			ready: metav1.ConditionFalse, reason: v1alpha1.ReasonProviderUnavailable, progress: session.Reconciling, warn: true,
+			message: "The provider does not answer; see status.outageSince. The operator holds calls back until a test call " +
+				"is answered.",
 		}, secretInterval
 	default:
-		says, wait := summary{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "Calls can be made with the account."}, secretInterval
-		if known.account != nil && known.account.NeedsCredentials() {
-			wait = hurriedSecretInterval
+		says := summary{
+			ready: metav1.ConditionTrue, reason: v1alpha1.ReasonAccountReady, message: "The operator can make calls with the " +
+				"account.",
 		}
-		return says, wait
+		if known.account != nil && known.account.NeedsCredentials() {
+			return says, urgentSecretInterval
+		}
+		return says, secretInterval
 	}
 }
 
-// tell writes the status, if it says something new and is this manager's to write, and an Event for what a person should look at.
-func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.GenericProvider, says summary, outageSince *metav1.Time) error {
+// writeStatus writes the status if it has changed and this manager may write it, and an Event if a person should act.
+func (r *ProviderReconciler) writeStatus(
+	ctx context.Context, provider v1alpha1.GenericProvider, says summary, outageSince *metav1.Time,
+) error {
 	before, ok := provider.DeepCopyObject().(v1alpha1.GenericProvider)
 	if !ok {
 		return fmt.Errorf("a copy of %s is not a provider", keyOf(provider))
@@ -133,25 +141,24 @@ func (r *ProviderReconciler) tell(ctx context.Context, provider v1alpha1.Generic
 	status := provider.ProviderStatus()
 	conditions{&status.Conditions, provider.GetGeneration(), r.Now()}.summarize(says)
 	status.ObservedGeneration = provider.GetGeneration()
-	// Each manager has its own time of the same outage; the first one stays.
+	// Each manager sees the outage begin at another time. Keep the first one.
 	if outageSince == nil || status.OutageSince == nil {
 		status.OutageSince = outageSince
 	}
-	if !r.Writing.Held() || equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
+	if !r.WriteLease.Held() || equality.Semantic.DeepEqual(before.ProviderStatus(), status) {
 		return nil
 	}
 	if err := patchStatus(ctx, r.Client, provider, before); err != nil {
 		return err
 	}
-	alarming := says.reason == v1alpha1.ReasonCredentialsRejected || says.reason == v1alpha1.ReasonProviderUnavailable
-	news := alarming && readyReason(before.ProviderStatus().Conditions) != says.reason
-	if news && (provider.GetNamespace() == "" || !terminating(ctx, r.Client, provider.GetNamespace())) {
+	isNews := says.warn && readyReason(before.ProviderStatus().Conditions) != says.reason
+	if isNews && (provider.GetNamespace() == "" || !terminating(ctx, r.Client, provider.GetNamespace())) {
 		r.Recorder.Eventf(provider, nil, "Warning", says.reason, "Call", "%s", says.message)
 	}
 	return nil
 }
 
-// outage is when the account's provider ceased to answer; nil while it does.
+// outage returns when the account's provider stopped answering; nil while it answers.
 func outage(known entry) *metav1.Time {
 	if known.account == nil {
 		return nil
@@ -164,23 +171,24 @@ func outage(known entry) *metav1.Time {
 	return &at
 }
 
-// wakeSessions lets every session of a provider look at it again.
-func (r *ProviderReconciler) wakeSessions(ctx context.Context, key providerKey) error {
-	return r.Sessions.wakeEach(ctx, r.Client, &v1alpha1.PaymentSessionList{}, client.MatchingFields{sessionsByProvider: key.String()})
+// enqueueSessions requests a reconcile of every session of a provider.
+func (r *ProviderReconciler) enqueueSessions(ctx context.Context, key providerKey) error {
+	return r.Sessions.enqueueEach(ctx, r.Client, &v1alpha1.PaymentSessionList{},
+		client.MatchingFields{sessionsByProvider: key.String()})
 }
 
-// wakeAll lets every provider of the kind, and what protects it, be looked at again.
-func (r *ProviderReconciler) wakeAll(ctx context.Context) {
-	for _, waker := range []*Waker{r.Providers, r.InUse} {
-		if err := waker.wakeEach(ctx, r.Client, r.NewList()); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot look at the providers again")
+// enqueueAll requests a reconcile of every provider of the kind, and of its protection.
+func (r *ProviderReconciler) enqueueAll(ctx context.Context) {
+	for _, enqueuer := range []*Enqueuer{r.Providers, r.InUse} {
+		if err := enqueuer.enqueueEach(ctx, r.Client, r.NewList()); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "cannot requeue the providers")
 		}
 	}
 }
 
 // SetupWithManager adds the controller to a manager.
 func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
-	r.Writing.begun = append(r.Writing.begun, r.wakeAll)
+	r.WriteLease.onAcquired = append(r.WriteLease.onAcquired, r.enqueueAll)
 	return ctrl.NewControllerManagedBy(mgr).
 		For(r.New()).
 		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
@@ -188,11 +196,11 @@ func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// ofClass finds the providers of a class.
+// ofClass returns the providers of a class.
 func (r *ProviderReconciler) ofClass(ctx context.Context, class client.Object) []ctrl.Request {
 	requests, err := requestsFor(ctx, r.Client, r.NewList(), client.MatchingFields{providersByClass: class.GetName()})
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot find the providers of a class", "class", class.GetName())
+		ctrl.LoggerFrom(ctx).Error(err, "cannot requeue the providers of a class", "class", class.GetName())
 	}
 	return requests
 }

@@ -13,18 +13,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// eventSource is what Events name as their reporter.
+// eventSource is the reporting controller of Events.
 const eventSource = "payment-session-operator"
 
 // Options of the controllers.
 type Options struct {
-	// Workers reconcile that many sessions at once.
+	// Workers is the number of sessions that are reconciled at the same time.
 	Workers int
-	// SecretNamespace is where the Secrets of ClusterPaymentProviders are.
+	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
 	SecretNamespace string
 	// DryRun forbids every call that changes something at a provider.
 	DryRun bool
@@ -32,14 +33,15 @@ type Options struct {
 	AllowPrivate bool
 	// Now is the clock.
 	Now func() time.Time
-	// Jitter gives a number from 0 up to 1, another each time.
+	// Jitter returns a new random number from 0 up to 1.
 	Jitter func() float64
-	// Metrics are where sessions and accounts are counted.
+	// Metrics is the registry for the metrics of sessions and accounts.
 	Metrics prometheus.Registerer
-	// Audit is where each call is written that may have changed something at a provider.
+	// Audit logs each call that may have changed something at a provider.
 	Audit logr.Logger
-	// Writing is the right to write PaymentProviders, and ClusterWriting what has no namespace. They may be the same one.
-	Writing, ClusterWriting *Writing
+	// WriteLease is the right to write PaymentProviders, and ClusterWriteLease the right to write objects without a
+	// namespace. They may be the same lease.
+	WriteLease, ClusterWriteLease *WriteLease
 }
 
 // Setup adds the controllers, their indexes and the directory of accounts to a manager.
@@ -47,30 +49,38 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := setupIndexes(ctx, mgr); err != nil {
 		return err
 	}
-	directory, compiled, sessions, releasing := NewDirectory(), NewDefinitions(), &Waker{}, &sync.Mutex{}
-	recorder, wakers := mgr.GetEventRecorder(eventSource), map[string]*Waker{}
+	directory, definitions, sessions := NewDirectory(), NewDefinitions(), &Enqueuer{}
+	recorder, providers := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}
+	releasing := &sync.Mutex{}
 	for _, kind := range []struct {
-		object  func() v1alpha1.GenericProvider
-		list    func() client.ObjectList
-		writing *Writing
+		object func() v1alpha1.GenericProvider
+		list   func() client.ObjectList
+		lease  *WriteLease
 	}{
-		{func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} }, func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }, options.Writing},
-		{func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} }, func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }, options.ClusterWriting},
+		{
+			func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} },
+			func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }, options.WriteLease,
+		},
+		{
+			func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} },
+			func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }, options.ClusterWriteLease,
+		},
 	} {
-		waker, inUse := &Waker{}, &Waker{}
-		wakers[kind.object().ProviderKind()] = waker
-		providers := &ProviderReconciler{
+		enqueuer, inUse := &Enqueuer{}, &Enqueuer{}
+		providers[kind.object().ProviderKind()] = enqueuer
+		accounts := &ProviderReconciler{
 			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
-			Directory: directory, Definitions: compiled, Sessions: sessions, Providers: waker, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now, Writing: kind.writing,
-			New: kind.object, NewList: kind.list,
+			Directory: directory, Definitions: definitions, Sessions: sessions, Providers: enqueuer, InUse: inUse,
+			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
+			WriteLease: kind.lease, New: kind.object, NewList: kind.list,
 		}
-		if err := providers.SetupWithManager(mgr); err != nil {
+		if err := accounts.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up a provider controller: %w", err)
 		}
 		protection := &InUseReconciler{
-			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: waker, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, Releasing: releasing, Writing: kind.writing, Now: options.Now, New: kind.object,
+			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: enqueuer, InUse: inUse,
+			SecretNamespace: options.SecretNamespace, Releasing: releasing, WriteLease: kind.lease, Now: options.Now,
+			New: kind.object,
 		}
 		if err := protection.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up an in-use controller: %w", err)
@@ -78,30 +88,36 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	}
 	reconciler := &PaymentSessionReconciler{
 		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
-		Sessions: sessions, Providers: wakers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter, Audit: options.Audit,
+		Sessions: sessions, Providers: providers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
+		Audit: options.Audit,
 	}
 	directory.Drain = reconciler.Drain
-	if err := mgr.Add(directory); err != nil {
-		return fmt.Errorf("cannot add the directory of accounts: %w", err)
-	}
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
 		return fmt.Errorf("cannot set up the session controller: %w", err)
 	}
-	classes := &PaymentProviderClassReconciler{Client: mgr.GetClient(), Definitions: compiled, Writing: options.ClusterWriting, Classes: &Waker{}, Now: options.Now}
+	classes := &PaymentProviderClassReconciler{
+		Client: mgr.GetClient(), Definitions: definitions, WriteLease: options.ClusterWriteLease, Classes: &Enqueuer{},
+		Now: options.Now,
+	}
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)
 	}
-	if err := mgr.Add(&Census{registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, since: reconciler.desiredSince, now: options.Now}); err != nil {
-		return fmt.Errorf("cannot add the census: %w", err)
+	return addRunnables(mgr, directory, options, &Collector{
+		registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, since: reconciler.desiredSince,
+		now: options.Now,
+	})
+}
+
+// addRunnables adds to the manager what runs beside the controllers.
+func addRunnables(mgr ctrl.Manager, directory *Directory, options Options, collector *Collector) error {
+	runnables := []manager.Runnable{directory, collector, options.WriteLease}
+	if options.ClusterWriteLease != options.WriteLease {
+		runnables = append(runnables, options.ClusterWriteLease)
 	}
-	if err := mgr.Add(options.Writing); err != nil {
-		return fmt.Errorf("cannot add the lease for writing: %w", err)
-	}
-	if options.ClusterWriting == options.Writing {
-		return nil
-	}
-	if err := mgr.Add(options.ClusterWriting); err != nil {
-		return fmt.Errorf("cannot add the lease for writing what has no namespace: %w", err)
+	for _, runnable := range runnables {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("cannot add a %T to the manager: %w", runnable, err)
+		}
 	}
 	return nil
 }

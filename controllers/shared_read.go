@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// freshness is how old the answer of a shared read may be. It bounds what a flood of deletions costs the API server, and how long ago
-// something may have happened that one of them does not know.
+// freshness is the age that the answer of a shared read may have. It bounds the load of many deletions on the API
+// server, and how old a change can be that one of them does not see.
 const freshness = time.Second
 
-// sharedRead is a live read that many callers need at once. Each says how fresh its answer must be; those that can live with one answer
-// get the same one, and no two reads are made at a time.
+// sharedRead is a live read that many callers need at the same time. Each caller says how recent its answer must be.
+// Callers for whom one answer is recent enough share it, and at most one read runs at a time.
 type sharedRead[T any] struct {
 	// read asks the API server.
 	read func(context.Context) (T, error)
 
-	mu     sync.Mutex
-	flying *answer[T]
-	last   *answer[T]
+	mu      sync.Mutex
+	pending *answer[T]
+	last    *answer[T]
 }
 
-// answer is what one read gave.
+// answer is the result of one read.
 type answer[T any] struct {
 	began time.Time
 	done  chan struct{}
@@ -32,7 +32,7 @@ type answer[T any] struct {
 	err   error
 }
 
-// get gives the answer of a read that began at a time or later.
+// get returns the answer of a read that began at notBefore or later.
 func (s *sharedRead[T]) get(ctx context.Context, notBefore time.Time) (T, error) {
 	for {
 		found, mine := s.find(notBefore)
@@ -47,32 +47,33 @@ func (s *sharedRead[T]) get(ctx context.Context, notBefore time.Time) (T, error)
 		if !found.began.Before(notBefore) && (mine || found.err == nil) {
 			return found.value, found.err
 		}
-		// The read began too early, or failed for a caller whose context may have ended sooner.
+		// The read began too early, or failed for a caller whose context may have ended.
 	}
 }
 
-// find gives the newest answer that is fresh enough, else the one that is on its way, else a new one that is the caller's to get.
+// find returns the last answer if it is recent enough, else the pending one, else a new one that the caller has to
+// fill (mine).
 func (s *sharedRead[T]) find(notBefore time.Time) (found *answer[T], mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.last != nil && !s.last.began.Before(notBefore):
 		return s.last, false
-	case s.flying != nil:
-		return s.flying, false
+	case s.pending != nil:
+		return s.pending, false
 	default:
-		s.flying = &answer[T]{began: time.Now(), done: make(chan struct{})}
-		return s.flying, true
+		s.pending = &answer[T]{began: time.Now(), done: make(chan struct{})}
+		return s.pending, true
 	}
 }
 
-func (s *sharedRead[T]) perform(ctx context.Context, flying *answer[T]) {
-	flying.value, flying.err = s.read(ctx)
+func (s *sharedRead[T]) perform(ctx context.Context, pending *answer[T]) {
+	pending.value, pending.err = s.read(ctx)
 	s.mu.Lock()
-	s.flying = nil
-	if flying.err == nil {
-		s.last = flying
+	s.pending = nil
+	if pending.err == nil {
+		s.last = pending
 	}
 	s.mu.Unlock()
-	close(flying.done)
+	close(pending.done)
 }

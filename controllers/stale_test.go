@@ -4,13 +4,10 @@
 package controllers_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -18,57 +15,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// wakeAll makes a manager look at all sessions of a provider again, with whatever its cache holds of them.
-func (w *world) wakeAll(t *testing.T, provider *v1alpha1.PaymentProvider, interval time.Duration) {
-	t.Helper()
-	w.change(t, provider, fmt.Sprintf(`{"spec":{"pollInterval":%q}}`, interval))
-}
-
-// hold keeps what happens to sessions from the manager, from the version on that is given.
-func (w *world) hold(t *testing.T, session *v1alpha1.PaymentSession) {
-	t.Helper()
-	w.awaitCached(t, session)
-	w.wire.hold()
-}
-
-// awaitCached waits until the manager knows an object as it is.
-func (w *world) awaitCached(t *testing.T, object client.Object) {
-	t.Helper()
-	awaitTrue(t, "the manager knows the object as it is", func() bool {
-		known, ok := object.DeepCopyObject().(client.Object)
-		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(object), known)
-		return ok && err == nil && known.GetResourceVersion() == object.GetResourceVersion()
-	})
-}
-
-// awaitLiveRead waits until a manager whose cache is stale has read a session live.
-func (w *world) awaitLiveRead(t *testing.T) {
-	t.Helper()
-	awaitTrue(t, "the session is read live", func() bool { return w.wire.reads() > 0 })
-}
-
-// awaitTrue waits for what no watch tells.
-func awaitTrue(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-tick.C {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited until %s", what)
-		}
-	}
-}
-
-func (w *world) assertNeverExpired(t *testing.T, session *v1alpha1.PaymentSession) {
-	t.Helper()
-	if calls := w.calls(session); slices.Contains(calls, simulator.Expire) {
-		t.Errorf("%s: calls %q, want no expiry", session.Name, calls)
-	}
-}
-
-// TestAStaleCacheExpiresNothing changes sessions while the manager's cache of them is held back, so that what it believes is
-// several versions old.
-func TestAStaleCacheExpiresNothing(t *testing.T) {
+// TestStaleCacheExpiresNothing changes sessions while the watch of the manager is paused, so that its cache is several
+// versions old.
+func TestStaleCacheExpiresNothing(t *testing.T) {
 	t.Parallel()
 	scheduled := func(t *testing.T, w *world) *v1alpha1.PaymentSession {
 		t.Helper()
@@ -77,24 +26,27 @@ func TestAStaleCacheExpiresNothing(t *testing.T) {
 	}
 	cases := map[string]func(*testing.T, *world, *v1alpha1.PaymentSession){
 		"expireAt was moved": func(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
-			w.change(t, session, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, w.clock.now().Add(1000*time.Hour).UTC().Format(time.RFC3339)))
+			w.change(t, session,
+				fmt.Sprintf(`{"spec":{"expireAt":%q}}`, w.clock.now().Add(1000*time.Hour).UTC().Format(time.RFC3339)))
 		},
-		"expireAt was taken back": func(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
+		"expireAt was removed": func(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
 			w.change(t, session, `{"spec":{"expireAt":null}}`)
 		},
 		"the session was suspended, after more changes": func(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
-			for i := range 5 {
-				w.change(t, session, fmt.Sprintf(`{"metadata":{"labels":{"touched":"%d"}}}`, i))
+			for range 5 {
+				w.touch(t, session)
 			}
 			w.change(t, session, `{"spec":{"suspend":true}}`)
 		},
-		"the session is being deleted, and is to be kept at the provider": func(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
-			// Another finalizer keeps the object, so that the deletion is there to be read.
-			w.change(t, session, `{"metadata":{"finalizers":["example.com/hold"]},"spec":{"deletionPolicy":"Retain"}}`)
+		"the session is being deleted, and its policy became Retain": func(
+			t *testing.T, w *world, session *v1alpha1.PaymentSession,
+		) {
+			// Another finalizer keeps the object, so that a live read shows the deletion.
+			w.change(t, session, `{"metadata":{"finalizers":["example.com/other"]},"spec":{"deletionPolicy":"Retain"}}`)
 			if err := w.Delete(t.Context(), session); err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { w.letGo(t, session) })
+			t.Cleanup(func() { w.removeFinalizers(t, session) })
 		},
 	}
 	for reason, change := range cases {
@@ -103,32 +55,25 @@ func TestAStaleCacheExpiresNothing(t *testing.T) {
 			w := newWorld(t)
 			provider := w.provide(t, "omise")
 			session := scheduled(t, w)
-			w.hold(t, session)
+			w.pauseWatch(t, session)
 			change(t, w, session)
 			w.clock.step(2 * time.Hour)
-			w.wakeAll(t, provider, 20*time.Minute)
+			w.requeueAll(t, provider, 20*time.Minute)
 			w.awaitLiveRead(t)
-			w.wire.release()
+			w.wire.resume()
 			await.Until(t, w, session, "the manager has seen the change", func(s *v1alpha1.PaymentSession) bool {
-				return s.Status.ObservedGeneration == s.Generation || !s.DeletionTimestamp.IsZero() && !slices.Contains(s.Finalizers, v1alpha1.ExpireFinalizer)
+				return s.Status.ObservedGeneration == s.Generation || !s.DeletionTimestamp.IsZero() && !slices.Contains(
+					s.Finalizers, v1alpha1.ExpireFinalizer,
+				)
 			})
 			w.assertNeverExpired(t, session)
 		})
 	}
 }
 
-// letGo takes every finalizer off a session, as a person may.
-func (w *world) letGo(t *testing.T, session *v1alpha1.PaymentSession) {
-	t.Helper()
-	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))
-	if err := client.IgnoreNotFound(w.Patch(context.Background(), session, patch)); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestAnObjectMadeAgainUnderTheSameName deletes a session by force while the cache still shows it waiting for its expiry, and
-// makes another one, with another id, under its name.
-func TestAnObjectMadeAgainUnderTheSameName(t *testing.T) {
+// TestRecreatedUnderTheSameName force-deletes a session while the cache still shows that it waits for its expiry, and
+// creates a session with another id under the same name. The new session must not be expired.
+func TestRecreatedUnderTheSameName(t *testing.T) {
 	w := newWorld(t)
 	provider := w.provide(t, "omise")
 	before := w.reason(t, w.session(t, "omise", simulator.Open, gen.Active, named("order")), v1alpha1.ReasonObserved)
@@ -139,28 +84,29 @@ func TestAnObjectMadeAgainUnderTheSameName(t *testing.T) {
 	before = w.reason(t, before, v1alpha1.ReasonCredentialsRejected)
 	posts := len(w.calls(before))
 
-	w.hold(t, before)
-	w.letGo(t, before)
+	w.pauseWatch(t, before)
+	w.removeFinalizers(t, before)
 	await.Gone(t, w, before)
 	after := w.session(t, "omise", simulator.Open, gen.Active, named("order"))
 	w.upstreams.SetKey("omise", "secretKey", simulator.Keys()["omise"]["secretKey"])
-	// The credentials are the same and good again: another account epoch lets the stale session try at once.
+	// The provider accepts the credentials again. A new account epoch makes the stale session try at once.
 	w.change(t, provider, `{"spec":{"timeout":"11s"}}`)
 	w.awaitLiveRead(t)
-	w.wire.release()
+	w.wire.resume()
 	w.reason(t, after, v1alpha1.ReasonObserved)
 	w.assertNeverExpired(t, after)
 	if got := len(w.calls(before)); got != posts {
-		t.Errorf("%d calls for the object that is gone, want the %d from before", got, posts)
+		t.Errorf("%d calls for the deleted object, want %d as before its deletion", got, posts)
 	}
 	if state := w.upstreams.State("omise", before.Spec.SessionID); state != simulator.Open {
-		t.Errorf("the session of before is %s", state)
+		t.Errorf("the session of the deleted object is %s, want it open", state)
 	}
 }
 
-// TestADisturbedAPIServer lets three of ten requests to the API server go wrong: conflicts, throttling, errors, a namespace that
-// is said to be going, lost connections before and after the effect. All comes to the same end, and nothing is claimed before it.
-func TestADisturbedAPIServer(t *testing.T) {
+// TestFaultyAPIServer makes three of ten requests to the API server fail: with conflicts, throttling, server errors, a
+// terminating namespace, and connections that are lost before or after the effect. The end must be the same, and no
+// status may claim it early.
+func TestFaultyAPIServer(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
@@ -171,9 +117,10 @@ func TestADisturbedAPIServer(t *testing.T) {
 			}
 			var expired, deleted []*v1alpha1.PaymentSession
 			for _, provider := range gen.Providers {
-				deleted = append(deleted, w.reason(t, w.session(t, provider, simulator.Open, gen.Active), v1alpha1.ReasonObserved))
+				session := w.session(t, provider, simulator.Open, gen.Active)
+				deleted = append(deleted, w.reason(t, session, v1alpha1.ReasonObserved))
 			}
-			w.wire.disturb(seed)
+			w.wire.injectFaults(seed)
 			for _, provider := range gen.Providers {
 				expired = append(expired, w.session(t, provider, simulator.Open), w.session(t, provider, simulator.Open))
 			}
@@ -186,21 +133,26 @@ func TestADisturbedAPIServer(t *testing.T) {
 				await.Gone(t, w, session)
 			}
 			for _, session := range expired {
-				closed := awaitClosed(t, w, session)
-				if state := w.upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
-					t.Errorf("%s is said to be expired and is %s", closed.Name, state)
+				awaitExpired(t, w, session)
+				if state := stateOf(w, session); state != simulator.Expired {
+					t.Errorf("the status of %s says expired, and the provider's books say %s", session.Name, state)
 				}
 			}
 			for _, session := range deleted[:2] {
-				if state := w.upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID); state != simulator.Expired {
-					t.Errorf("%s is gone and is %s", session.Name, state)
+				if state := stateOf(w, session); state != simulator.Expired {
+					t.Errorf("%s is deleted, and the provider's books say %s", session.Name, state)
 				}
 			}
 			for _, session := range append(expired, deleted...) {
 				if calls := w.calls(session); len(calls) > 12 {
-					t.Errorf("%s: %d calls", session.Name, len(calls))
+					t.Errorf("%s: %d calls, want 12 at most", session.Name, len(calls))
 				}
 			}
 		})
 	}
+}
+
+// stateOf returns the state of a session in the provider's books.
+func stateOf(w *world, session *v1alpha1.PaymentSession) simulator.State {
+	return w.upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID)
 }

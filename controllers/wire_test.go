@@ -16,78 +16,80 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// wire is what lies between a manager and the API server. It can hold the watches of sessions back, so that the manager's cache
-// grows stale, and make requests go wrong.
+// wire is the connection between a manager and the API server. It can pause the watches of sessions, so that the
+// manager's cache becomes stale, and make requests fail.
 type wire struct {
-	mu   sync.Mutex
-	free *sync.Cond
-	held bool
-	// liveReads counts the requests that read one session past the cache.
+	mu      sync.Mutex
+	resumed *sync.Cond
+	paused  bool
+	// liveReads counts the requests that read one session without the cache.
 	liveReads int
-	// chance gives the numbers that decide what goes wrong; nil where nothing does.
+	// chance decides which requests fail; nil if none do.
 	chance *rand.Rand
-	// refused is a part of the paths whose patches are forbidden; empty for none.
-	refused string
-	// forbidden counts the patches that were.
-	forbidden int
+	// forbidden is a part of the paths whose patches are forbidden; empty for none.
+	forbidden string
+	// refused counts the patches that were forbidden.
+	refused int
 }
 
 func newWire() *wire {
 	made := &wire{}
-	made.free = sync.NewCond(&made.mu)
+	made.resumed = sync.NewCond(&made.mu)
 	return made
 }
 
-// hold keeps what watches of sessions bring from the manager until release.
-func (w *wire) hold() {
+// pause withholds the watch events of sessions from the manager until resume is called.
+func (w *wire) pause() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.held, w.liveReads = true, 0
+	w.paused, w.liveReads = true, 0
 }
 
-func (w *wire) release() {
+// resume delivers the watch events that were withheld.
+func (w *wire) resume() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.held = false
-	w.free.Broadcast()
+	w.paused = false
+	w.resumed.Broadcast()
 }
 
-// reads is how often the manager has read a session live since the last hold.
+// reads returns how often the manager has read a session live since the last pause.
 func (w *wire) reads() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.liveReads
 }
 
-// disturb lets three of ten requests go wrong from now on, in the order that a seed gives.
-func (w *wire) disturb(seed uint64) {
+// injectFaults makes three of ten requests fail from now on. The seed decides which.
+func (w *wire) injectFaults(seed uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.chance = rand.New(rand.NewPCG(seed, seed))
 }
 
-// refuse forbids patches of what has that in its path.
-func (w *wire) refuse(path string) {
+// forbid forbids all patches of objects that have the given string in their path. The empty string allows all again.
+func (w *wire) forbid(path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.refused = path
+	w.forbidden = path
 }
 
+// forbids reports whether a request is forbidden, and counts it.
 func (w *wire) forbids(request *http.Request) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.refused == "" || request.Method != http.MethodPatch || !strings.Contains(request.URL.Path, w.refused) {
+	if w.forbidden == "" || request.Method != http.MethodPatch || !strings.Contains(request.URL.Path, w.forbidden) {
 		return false
 	}
-	w.forbidden++
+	w.refused++
 	return true
 }
 
-// refusals is how many patches were forbidden so far.
+// refusals returns how many patches were forbidden so far.
 func (w *wire) refusals() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.forbidden
+	return w.refused
 }
 
 func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
@@ -95,22 +97,22 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		if request.URL.Query().Get("watch") != "" {
 			response, err := next.RoundTrip(request)
 			if err == nil && strings.HasSuffix(request.URL.Path, "/paymentsessions") {
-				response.Body = &heldBody{wire: w, ReadCloser: response.Body}
+				response.Body = &watchBody{wire: w, ReadCloser: response.Body}
 			}
 			return response, err
 		}
 		if w.forbids(request) {
 			return failure(request, metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden})
 		}
-		if w.fault(request) {
-			return w.wrong(next, request)
+		if w.fails(request) {
+			return w.fail(next, request)
 		}
 		return next.RoundTrip(request)
 	})
 }
 
-// fault counts live reads and decides whether a request goes wrong.
-func (w *wire) fault(request *http.Request) bool {
+// fails reports whether a request must fail, and counts live reads.
+func (w *wire) fails(request *http.Request) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/paymentsessions/") {
@@ -119,10 +121,10 @@ func (w *wire) fault(request *http.Request) bool {
 	return w.chance != nil && strings.Contains(request.URL.Path, "/namespaces/") && w.chance.IntN(10) < 3
 }
 
-var errTimeout = errors.New("the connection was lost")
+var errConnectionLost = errors.New("the connection was lost")
 
-// wrong answers a request with one of the API server's failures, or loses its answer.
-func (w *wire) wrong(next http.RoundTripper, request *http.Request) (*http.Response, error) {
+// fail answers a request with an error of the API server, or loses the response.
+func (w *wire) fail(next http.RoundTripper, request *http.Request) (*http.Response, error) {
 	w.mu.Lock()
 	kind := w.chance.IntN(6)
 	w.mu.Unlock()
@@ -134,25 +136,26 @@ func (w *wire) wrong(next http.RoundTripper, request *http.Request) (*http.Respo
 	case 2:
 		return failure(request, metav1.Status{Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError})
 	case 3:
-		return failure(request, metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Details: &metav1.StatusDetails{
-			Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}},
-		}})
+		return failure(request, metav1.Status{
+			Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
+			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}}},
+		})
 	case 4:
-		return nil, errTimeout
+		return nil, errConnectionLost
 	default:
-		// It has its effect, and nobody learns of it.
+		// The request has its effect, and the response is lost.
 		response, err := next.RoundTrip(request)
 		if err == nil {
 			_ = response.Body.Close()
 		}
-		return nil, errTimeout
+		return nil, errConnectionLost
 	}
 }
 
-// failure is the API server's answer to a request that fails.
+// failure returns the response of the API server to a request that fails.
 func failure(request *http.Request, status metav1.Status) (*http.Response, error) {
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	status.Status, status.Message = metav1.StatusFailure, "disturbed by the test"
+	status.Status, status.Message = metav1.StatusFailure, "injected by the test"
 	body, err := json.Marshal(status)
 	return &http.Response{
 		StatusCode: int(status.Code), Status: http.StatusText(int(status.Code)), Request: request,
@@ -165,27 +168,27 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
 
-// heldBody is a watch's stream.
-type heldBody struct {
+// watchBody is the stream of a watch, which the wire can pause.
+type watchBody struct {
 	io.ReadCloser
 	wire   *wire
 	closed bool
 }
 
-func (b *heldBody) Read(into []byte) (int, error) {
+func (b *watchBody) Read(into []byte) (int, error) {
 	n, err := b.ReadCloser.Read(into)
 	b.wire.mu.Lock()
 	defer b.wire.mu.Unlock()
-	for b.wire.held && !b.closed {
-		b.wire.free.Wait()
+	for b.wire.paused && !b.closed {
+		b.wire.resumed.Wait()
 	}
 	return n, err
 }
 
-func (b *heldBody) Close() error {
+func (b *watchBody) Close() error {
 	b.wire.mu.Lock()
 	b.closed = true
-	b.wire.free.Broadcast()
+	b.wire.resumed.Broadcast()
 	b.wire.mu.Unlock()
 	return b.ReadCloser.Close()
 }

@@ -115,8 +115,8 @@ type Header struct {
 	Value string `json:"value"`
 }
 
-// Call is the request for one operation.
-type Call struct {
+// RequestTemplate is the request for one operation.
+type RequestTemplate struct {
 	// method of the request: GET, POST, PUT, PATCH or DELETE.
 	//
 	// +kubebuilder:validation:Enum=GET;POST;PUT;PATCH;DELETE

@@ -130,12 +130,12 @@ type PaymentProviderClassSpec struct {
 	// safe to repeat: the operator repeats a call whose effect is unknown.
 	//
 	// +required
-	Expire Call `json:"expire"`
+	Expire RequestTemplate `json:"expire"`
 
 	// observe is the call that reads a session. It must not change anything.
 	//
 	// +required
-	Observe Call `json:"observe"`
+	Observe RequestTemplate `json:"observe"`
 
 	// unknownSession is a CEL condition over code, headers, body and now that
 	// recognizes the provider's own "no such session" in a reply with HTTP

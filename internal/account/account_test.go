@@ -7,8 +7,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,121 +16,42 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
-// fake is an upstream that takes its time and keeps a log. Its clock is the synctest bubble's.
-type fake struct {
-	takes  time.Duration
-	result func(sessionID string) upstream.Result
-
-	mu      sync.Mutex
-	calls   []string
-	at      []time.Time
-	flying  int
-	highest int
-}
-
-func (f *fake) Call(_ context.Context, _ v1alpha1.Operation, sessionID string) upstream.Result {
-	f.mu.Lock()
-	f.calls, f.at = append(f.calls, sessionID), append(f.at, time.Now())
-	f.flying++
-	f.highest = max(f.highest, f.flying)
-	f.mu.Unlock()
-	pass(f.takes)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.flying--
-	if result := f.result; result != nil {
-		return result(sessionID)
-	}
-	return upstream.Result{Outcome: v1alpha1.OutcomeAccepted, State: v1alpha1.SessionStateExpired}
-}
-
-// pass lets time pass in the bubble of synctest, where it takes none.
-func pass(duration time.Duration) { <-time.After(duration) }
-
-func (f *fake) answer(result func(string) upstream.Result) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.result = result
-}
-
-// madeAt are the times of the calls since the first.
-func (f *fake) madeAt() []time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var since []time.Duration
-	for _, at := range f.at {
-		since = append(since, at.Sub(f.at[0]).Round(time.Millisecond))
-	}
-	return since
-}
-
-func (f *fake) made() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.calls)
-}
-
-func rejecting(string) upstream.Result {
-	return upstream.Result{Outcome: v1alpha1.OutcomeCredentialsRejected}
-}
-
-func config(provider *fake) Config {
-	return Config{Upstream: provider, Limits: Limits{Rate: rate.Inf, Burst: 1, Concurrency: 4}}
-}
-
-// run runs an account in a bubble until the test ends.
-func run(t *testing.T, config Config, test func(*Account)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		account := New(config)
-		ctx, cancel := context.WithCancel(t.Context())
-		go account.Run(ctx)
-		test(account)
-		cancel()
-		<-account.Stopped()
-	})
-}
-
-func call(name string, priority Priority) Call {
-	return Call{Session: types.UID(name), SessionID: name, Operation: v1alpha1.OperationExpire, Priority: priority, Wake: func() {}}
-}
-
-func TestAnOutcomeStaysUntilItIsAcknowledged(t *testing.T) {
+func TestOutcomesStayUntilAcknowledged(t *testing.T) {
 	provider := &fake{}
 	run(t, config(provider), func(account *Account) {
-		woken := 0
-		asked := call("a", Expiry)
-		asked.Wake = func() { woken++ }
-		account.Submit(asked)
+		requeued := 0
+		request := requestFor("a", Expiry)
+		request.Requeue = func() { requeued++ }
+		account.Submit(request)
 		synctest.Wait()
-		account.Submit(asked)
+		account.Submit(request)
 		synctest.Wait()
 		if got := provider.made(); len(got) != 1 {
 			t.Errorf("%d calls before the first outcome was acknowledged, want 1", len(got))
 		}
 		if outcome, there := account.Outcome("a"); !there || outcome.Result.State != v1alpha1.SessionStateExpired {
-			t.Errorf("outcome %+v, %v", outcome, there)
+			t.Errorf("outcome %+v, there: %v; want one with the state expired", outcome, there)
 		}
-		if woken != 1 {
-			t.Errorf("woken %d times, want once", woken)
+		if requeued != 1 {
+			t.Errorf("requeued %d times, want once", requeued)
 		}
 		account.Acknowledge("a")
-		account.Submit(asked)
+		account.Submit(request)
 		synctest.Wait()
 		if got := provider.made(); len(got) != 2 {
-			t.Errorf("%d calls after it was acknowledged, want 2", len(got))
+			t.Errorf("%d calls after the outcome was acknowledged, want 2", len(got))
 		}
 	})
 }
 
-func TestNoMoreInFlightThanAllowed(t *testing.T) {
+func TestConcurrencyLimit(t *testing.T) {
 	provider := &fake{takes: time.Second}
 	run(t, config(provider), func(account *Account) {
 		for i := range 20 {
-			account.Submit(call(strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(strconv.Itoa(i), Expiry))
 		}
 		pass(time.Minute)
 		if got := len(provider.made()); got != 20 {
@@ -144,19 +64,17 @@ func TestNoMoreInFlightThanAllowed(t *testing.T) {
 	})
 }
 
-func TestDeletionsAndExpiriesGoAheadOfPolls(t *testing.T) {
+func TestDeletionsAndExpiriesGoBeforePolls(t *testing.T) {
 	provider := &fake{takes: time.Second}
-	one := config(provider)
-	one.Limits.Concurrency = 1
-	run(t, one, func(account *Account) {
-		account.Submit(call("first", Poll))
+	run(t, oneByOne(provider), func(account *Account) {
+		account.Submit(requestFor("first", Poll))
 		synctest.Wait()
-		account.Submit(call("poll 1", Poll))
-		account.Submit(call("poll 2", Poll))
-		account.Submit(call("expiry 1", Expiry))
-		account.Submit(call("expiry 2", Expiry))
-		account.Submit(call("deletion", Deletion))
-		account.Submit(call("poll 2", Deletion))
+		account.Submit(requestFor("poll 1", Poll))
+		account.Submit(requestFor("poll 2", Poll))
+		account.Submit(requestFor("expiry 1", Expiry))
+		account.Submit(requestFor("expiry 2", Expiry))
+		account.Submit(requestFor("deletion", Deletion))
+		account.Submit(requestFor("poll 2", Deletion))
 		pass(time.Minute)
 		want := []string{"first", "poll 2", "deletion", "expiry 1", "expiry 2", "poll 1"}
 		if got := provider.made(); !slices.Equal(got, want) {
@@ -165,34 +83,32 @@ func TestDeletionsAndExpiriesGoAheadOfPolls(t *testing.T) {
 	})
 }
 
-func TestAWishThatChangedTakesItsCallBack(t *testing.T) {
+func TestWithdrawnRequestsAreNotCarriedOut(t *testing.T) {
 	provider := &fake{takes: time.Second}
-	one := config(provider)
-	one.Limits.Concurrency = 1
-	run(t, one, func(account *Account) {
-		account.Submit(call("first", Expiry))
+	run(t, oneByOne(provider), func(account *Account) {
+		account.Submit(requestFor("first", Expiry))
 		synctest.Wait()
-		account.Submit(call("second", Expiry))
+		account.Submit(requestFor("second", Expiry))
 		account.Withdraw("second")
 		pass(time.Minute)
 		if got := provider.made(); !slices.Equal(got, []string{"first"}) {
-			t.Errorf("calls %q, want the first alone", got)
+			t.Errorf("calls %q, want only the first", got)
 		}
 	})
 }
 
-func TestACallThatIsNotConfirmedIsNotMade(t *testing.T) {
+func TestUnconfirmedCallIsNotMade(t *testing.T) {
 	provider := &fake{}
 	run(t, config(provider), func(account *Account) {
-		asked := call("a", Expiry)
-		asked.Confirm = func(context.Context) bool { return false }
-		account.Submit(asked)
+		request := requestFor("a", Expiry)
+		request.Confirm = func(context.Context) bool { return false }
+		account.Submit(request)
 		synctest.Wait()
 		if got := provider.made(); len(got) != 0 {
 			t.Errorf("calls %q, want none", got)
 		}
 		if _, there := account.Outcome("a"); there {
-			t.Error("there is an outcome of a call that was not made")
+			t.Error("a call that was not made has an outcome")
 		}
 	})
 }
@@ -203,7 +119,7 @@ func TestRateLimit(t *testing.T) {
 	limited.Limits.Rate, limited.Limits.Burst = 1, 2
 	run(t, limited, func(account *Account) {
 		for i := range 5 {
-			account.Submit(call(strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(strconv.Itoa(i), Expiry))
 		}
 		pass(time.Minute)
 		want := []time.Duration{0, 0, time.Second, 2 * time.Second, 3 * time.Second}
@@ -213,13 +129,13 @@ func TestRateLimit(t *testing.T) {
 	})
 }
 
-func TestAnotherRateLimitCountsAtOnce(t *testing.T) {
+func TestNewRateLimitAppliesAtOnce(t *testing.T) {
 	provider := &fake{}
 	slow := config(provider)
 	slow.Limits.Rate, slow.Limits.Burst = rate.Every(time.Hour), 1
 	run(t, slow, func(account *Account) {
-		account.Submit(call("a", Expiry))
-		account.Submit(call("b", Expiry))
+		account.Submit(requestFor("a", Expiry))
+		account.Submit(requestFor("b", Expiry))
 		pass(time.Minute)
 		fast := slow
 		fast.Limits.Rate = 100
@@ -231,148 +147,21 @@ func TestAnotherRateLimitCountsAtOnce(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsKeptForTheAccount(t *testing.T) {
-	provider := &fake{result: func(id string) upstream.Result {
+// TestRetryAfterAppliesToTheAccount checks that a Retry-After in the reply to one session delays the calls of all.
+func TestRetryAfterAppliesToTheAccount(t *testing.T) {
+	provider := &fake{result: func(id string) call.Result {
 		if id == "throttled" {
-			return upstream.Result{Outcome: v1alpha1.OutcomeThrottled, RetryAfter: 30 * time.Second}
+			return call.Result{Outcome: v1alpha1.OutcomeThrottled, RetryAfter: 30 * time.Second}
 		}
-		return upstream.Result{Outcome: v1alpha1.OutcomeAccepted}
+		return call.Result{Outcome: v1alpha1.OutcomeAccepted}
 	}}
 	run(t, config(provider), func(account *Account) {
-		account.Submit(call("throttled", Expiry))
+		account.Submit(requestFor("throttled", Expiry))
 		synctest.Wait()
-		account.Submit(call("other", Expiry))
+		account.Submit(requestFor("other", Expiry))
 		pass(time.Minute)
 		if got := provider.madeAt(); !slices.Equal(got, []time.Duration{0, 30 * time.Second}) {
-			t.Errorf("calls at %s, want the other session's after 30s", got)
-		}
-	})
-}
-
-func TestRejectedCredentialsAreProbedAndNotHammered(t *testing.T) {
-	provider := &fake{result: rejecting}
-	rejected, recovered := 0, 0
-	watched := config(provider)
-	watched.Rejected, watched.Recovered = func(context.Context) { rejected++ }, func(context.Context) { recovered++ }
-	run(t, watched, func(account *Account) {
-		for i := range 100 {
-			account.Submit(call(strconv.Itoa(i), Expiry))
-			synctest.Wait()
-			if outcome, there := account.Outcome(types.UID(strconv.Itoa(i))); !there || outcome.Result.Outcome != v1alpha1.OutcomeCredentialsRejected {
-				t.Fatalf("session %d: outcome %+v, %v", i, outcome, there)
-			}
-		}
-		if got := len(provider.made()); got != 1 || rejected != 1 {
-			t.Errorf("%d calls and told %d times, want 1 and 1", got, rejected)
-		}
-		before := account.Epoch()
-		pass(10 * time.Minute)
-		synctest.Wait()
-		provider.answer(nil)
-		for i := range 100 {
-			if session := strconv.Itoa(i); account.MayProbe(types.UID(session)) {
-				ask(account, call(session, Expiry))
-			}
-		}
-		if got := len(provider.made()); got != 2 || recovered != 1 || account.Epoch() == before {
-			t.Errorf("%d calls, recovered %d times, epoch %d after %d; want 2 calls, 1 recovery and another epoch", got, recovered, account.Epoch(), before)
-		}
-	})
-}
-
-// TestAReadThatNeedsNoKeyTakesNoRejectionBack has a provider that lets everybody read, and rejects the key of an expire call.
-func TestAReadThatNeedsNoKeyTakesNoRejectionBack(t *testing.T) {
-	provider := &fake{result: func(id string) upstream.Result {
-		if strings.HasPrefix(id, "expire") {
-			return rejecting(id)
-		}
-		return upstream.Result{Outcome: v1alpha1.OutcomeAccepted}
-	}, takes: time.Second}
-	read := func(id string) Call {
-		poll := call(id, Poll)
-		poll.Operation = v1alpha1.OperationObserve
-		return poll
-	}
-	run(t, config(provider), func(account *Account) {
-		before := account.Epoch()
-		account.Submit(call("expire", Expiry))
-		pass(time.Second / 2)
-		account.Submit(read("in flight meanwhile"))
-		pass(time.Minute)
-		if !account.Rejected() || account.Epoch() != before {
-			t.Error("a read that was in flight took the rejection back")
-		}
-		account.Submit(read("goes on"))
-		for !account.MayProbe("expire") {
-			pass(time.Second)
-		}
-		ask(account, call("expire", Expiry))
-		pass(time.Minute)
-		if got := provider.made(); !slices.Equal(got, []string{"expire", "in flight meanwhile", "goes on", "expire"}) || !account.Rejected() {
-			t.Errorf("calls %q, rejected: %v; want the expire call as the probe, and reads that go on", got, account.Rejected())
-		}
-		account.Forget("expire")
-		pass(3 * probeInterval)
-		account.Submit(read("nobody else is there"))
-		pass(time.Minute)
-		if account.Rejected() {
-			t.Error("still rejected, although nobody asks for what was, and reads are answered")
-		}
-	})
-}
-
-func TestACallThatAPersonAsksForIsMadeAlthoughItMayBeRejected(t *testing.T) {
-	provider := &fake{result: rejecting}
-	run(t, config(provider), func(account *Account) {
-		account.Submit(call("a", Expiry))
-		synctest.Wait()
-		account.Acknowledge("a")
-		asked := call("a", Expiry)
-		asked.Refresh = true
-		account.Submit(asked)
-		synctest.Wait()
-		if got := len(provider.made()); got != 2 {
-			t.Errorf("%d calls, want the one that was asked for made", got)
-		}
-	})
-}
-
-func TestCredentialsAreReadAgainBeforeARejectionCounts(t *testing.T) {
-	old, mended := &fake{result: rejecting}, &fake{}
-	first := config(old)
-	var account *Account
-	first.Refresh = func(context.Context) bool {
-		account.Reconfigure(config(mended))
-		return true
-	}
-	run(t, first, func(running *Account) {
-		account = running
-		account.Submit(call("a", Expiry))
-		synctest.Wait()
-		outcome, _ := account.Outcome("a")
-		if outcome.Result.Outcome != v1alpha1.OutcomeAccepted || outcome.Epoch != account.Epoch() {
-			t.Errorf("outcome %+v at epoch %d, want it accepted with the mended credentials", outcome, account.Epoch())
-		}
-	})
-}
-
-func TestACallThatIsNotAllowedLetsTheSecretBeReadHurriedly(t *testing.T) {
-	provider := &fake{result: outcomes}
-	told := 0
-	watched := config(provider)
-	watched.Rejected = func(context.Context) { told++ }
-	run(t, watched, func(account *Account) {
-		for _, id := range []string{"a", "b"} {
-			account.Submit(call(string(v1alpha1.OutcomeNotAllowed)+" "+id, Expiry))
-			synctest.Wait()
-		}
-		if !account.NeedsCredentials() || account.Rejected() || told != 1 {
-			t.Errorf("needs others: %v, rejected: %v, told %d times; want true, false and once", account.NeedsCredentials(), account.Rejected(), told)
-		}
-		mended := config(&fake{})
-		account.Reconfigure(mended)
-		if account.NeedsCredentials() {
-			t.Error("other credentials are still said to be needed")
+			t.Errorf("calls at %s, want the one of the other session after 30s", got)
 		}
 	})
 }
@@ -383,61 +172,86 @@ func TestCallsInFlightAreFinishedOnShutdown(t *testing.T) {
 		account := New(config(provider))
 		ctx, cancel := context.WithCancel(t.Context())
 		go account.Run(ctx)
-		account.Submit(call("a", Expiry))
+		account.Submit(requestFor("a", Expiry))
 		synctest.Wait()
 		cancel()
 		<-account.Stopped()
 		if got := account.Unacknowledged(); !slices.Equal(got, []types.UID{"a"}) {
-			t.Errorf("outcomes of %q after the shutdown, want that of the call in flight", got)
+			t.Errorf("outcomes of %q after the shutdown, want the one of the call in flight", got)
 		}
 	})
 }
 
-func TestWhatWasQueuedBeforeARejectionIsNotSentAfterIt(t *testing.T) {
-	provider := &fake{takes: time.Second, result: rejecting}
-	run(t, config(provider), func(account *Account) {
-		for i := range 100 {
-			account.Submit(call(strconv.Itoa(i), Expiry))
-		}
-		pass(time.Minute)
-		if got := len(provider.made()); got != 4 {
-			t.Errorf("%d calls, want the 4 that were in flight at once", got)
-		}
-		if got := len(account.Unacknowledged()); got != 100 {
-			t.Errorf("%d sessions have an outcome, want all 100", got)
-		}
-	})
-}
-
-func TestAProbeIsNotLostByAnotherWake(t *testing.T) {
-	provider := &fake{result: rejecting}
-	slow := config(provider)
-	slow.Limits.Rate, slow.Limits.Burst = rate.Every(time.Minute), 1
-	run(t, slow, func(account *Account) {
-		account.Submit(call("first", Expiry))
-		synctest.Wait()
-		pass(10 * time.Minute)
-		synctest.Wait()
-		account.Acknowledge("first")
-		probe := call("first", Expiry)
-		account.Submit(probe)
-		account.Submit(probe)
-		pass(time.Minute)
-		if got := provider.made(); !slices.Equal(got, []string{"first", "first"}) {
-			t.Errorf("calls %q, want one probe", got)
-		}
-	})
-}
-
-func TestAForgottenSessionLeavesNoOutcome(t *testing.T) {
+// TestForgottenSessionLeavesNoOutcome forgets a session whose call is in flight.
+func TestForgottenSessionLeavesNoOutcome(t *testing.T) {
 	provider := &fake{takes: time.Second}
 	run(t, config(provider), func(account *Account) {
-		account.Submit(call("a", Expiry))
+		account.Submit(requestFor("a", Expiry))
 		synctest.Wait()
 		account.Forget("a")
 		pass(time.Minute)
 		if got := account.Unacknowledged(); len(got) > 0 {
-			t.Errorf("outcomes of %q", got)
+			t.Errorf("outcomes of %q, want none", got)
+		}
+	})
+}
+
+// TestOutcomesOfPreviousEndpointAreDropped edits a provider while a call is in flight and while an outcome is not
+// acknowledged.
+func TestOutcomesOfPreviousEndpointAreDropped(t *testing.T) {
+	for reason, tc := range map[string]struct {
+		endpoint string
+		want     bool
+	}{
+		"another endpoint":                        {"https://other.example", false},
+		"other credentials for the same endpoint": {"https://provider.example", true},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			provider := &fake{takes: time.Second}
+			before := config(provider)
+			before.Endpoint = "https://provider.example"
+			run(t, before, func(account *Account) {
+				var requeued atomic.Int32
+				waiting, inFlight := requestFor("outcome waits", Expiry), requestFor("in flight", Expiry)
+				inFlight.Requeue = func() { requeued.Add(1) }
+				submit(account, waiting)
+				pass(2 * time.Second)
+				submit(account, inFlight)
+				after := config(&fake{})
+				after.Endpoint = tc.endpoint
+				account.Reconfigure(after)
+				pass(2 * time.Second)
+				for _, session := range []types.UID{"outcome waits", "in flight"} {
+					if _, there := account.Outcome(session); there != tc.want {
+						t.Errorf("%s: has an outcome: %v, want %v", session, there, tc.want)
+					}
+				}
+				if got := requeued.Load(); got != 1 {
+					t.Errorf("the session was requeued %d times, want once, so that it submits its request again", got)
+				}
+			})
+		})
+	}
+}
+
+// TestFound checks which outcomes show that the provider knows a session, and that a change of credentials resets it.
+func TestFound(t *testing.T) {
+	provider := &fake{result: outcomes}
+	run(t, config(provider), func(account *Account) {
+		for _, outcome := range []v1alpha1.Outcome{
+			v1alpha1.OutcomeNotFound, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeNotAllowed, v1alpha1.OutcomeRefused,
+			v1alpha1.OutcomeAccepted,
+		} {
+			if submit(account, requestFor(string(outcome)+" 1", Expiry)); account.Found() {
+				t.Fatalf("found after the outcome %s, want not", outcome)
+			}
+		}
+		if submit(account, requestFor(string(v1alpha1.OutcomeUnsupported)+" 1", Expiry)); !account.Found() {
+			t.Error("not found after the outcome Unsupported, which shows that the provider knows the session")
+		}
+		account.Reconfigure(config(&fake{}))
+		if account.Found() {
+			t.Error("found with credentials that were never used")
 		}
 	})
 }

@@ -12,54 +12,57 @@ import (
 )
 
 const (
-	// minCallsToOpen and unavailableToOpen are how many calls, and how large a part of them, must have been Unavailable.
+	// minCallsToOpen is the least number of calls, and unavailableToOpen the share of them that was Unavailable, that
+	// opens the breaker.
 	minCallsToOpen    = 10
 	unavailableToOpen = 0.8
-	// breakerWindow is how far back calls count.
+	// breakerWindow is the time in which calls count.
 	breakerWindow = 30 * time.Second
 	breakerBucket = 3 * time.Second
-	// minOpen is how long the breaker stays open the first time; each try in vain doubles it up to maxOpen.
+	// minOpen is how long the breaker stays open the first time. Each failed attempt doubles the time, up to maxOpen.
 	minOpen = 5 * time.Second
 	maxOpen = 30 * time.Second
 )
 
 var (
 	errUnavailable = errors.New("the provider was unavailable")
-	// errNotMade ends a call that was let through and was not made after all.
+	// errNotMade ends a call that was admitted and then not made.
 	errNotMade = errors.New("the call was not made")
 )
 
-// breaker holds back the calls to a provider that can answer none of them. The library counts and has the states; what it
-// lacks is a pause that grows.
+// breaker holds back the calls to a provider that does not answer. The library counts calls and has the states, but
+// its open state has a fixed length. Here it grows.
 type breaker struct {
 	circuit *gobreaker.TwoStepCircuitBreaker[struct{}]
-	// moved is told that the breaker has opened or closed; outage is true where an outage has begun or ended with it.
-	moved func(outage bool)
+	// changed is called when the breaker opens or closes, under the lock of circuit. outage is true where an outage
+	// begins or ends.
+	changed func(outage bool)
 
-	// mu is never held while circuit is called: circuit calls back.
+	// mu must not be held during a call of circuit, which calls back.
 	mu sync.Mutex
-	// since is when the breaker first opened, until when it stays so, and opens how often it has done so in a row.
+	// since is when the breaker first opened, until is when it may close, and opens counts how often it has opened in a
+	// row.
 	since, until time.Time
 	opens        int
 }
 
-func newBreaker(moved func(outage bool)) *breaker {
-	b := &breaker{moved: moved}
+func newBreaker(changed func(outage bool)) *breaker {
+	b := &breaker{changed: changed}
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: 1, Interval: breakerWindow, BucketPeriod: breakerBucket,
-		// A moment less than our own shortest pause, so that the library lets a try through when ours is over.
+		// Slightly less than our own shortest pause, so that the library admits a call when ours is over.
 		Timeout: minOpen - time.Millisecond,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
 			ended := counts.TotalSuccesses + counts.TotalFailures
 			return ended >= minCallsToOpen && float64(counts.TotalFailures) >= unavailableToOpen*float64(ended)
 		},
-		OnStateChange: func(_ string, from, to gobreaker.State) { b.changed(from, to) },
+		OnStateChange: func(_ string, from, to gobreaker.State) { b.transition(from, to) },
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNotMade) },
 	})
 	return b
 }
 
-func (b *breaker) changed(from, to gobreaker.State) {
+func (b *breaker) transition(from, to gobreaker.State) {
 	if to == gobreaker.StateHalfOpen {
 		return
 	}
@@ -75,23 +78,23 @@ func (b *breaker) changed(from, to gobreaker.State) {
 		b.opens = min(b.opens+1, 8)
 	}
 	b.mu.Unlock()
-	b.moved(to == gobreaker.StateClosed || from == gobreaker.StateClosed)
+	b.changed(to == gobreaker.StateClosed || from == gobreaker.StateClosed)
 }
 
-// admit asks for one call, and gives what must be told how it ended; ok is false where it is not let through.
+// admit admits one call, and returns a callback that reports how it ended; ok is false if the call is not admitted.
 func (b *breaker) admit() (end func(error), ok bool) {
 	end, err := b.circuit.Allow()
 	return end, err == nil
 }
 
-// pause is how long no call at all is let through.
+// pause returns how long no call is admitted.
 func (b *breaker) pause() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return time.Until(b.until)
 }
 
-// openSince is when the provider ceased to answer; zero while it does.
+// openSince returns when the provider stopped answering; zero while it answers.
 func (b *breaker) openSince() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

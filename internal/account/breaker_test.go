@@ -7,7 +7,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,21 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
-
-// outcomes answers each call with the outcome that its session's name begins with.
-func outcomes(sessionID string) upstream.Result {
-	outcome, _, _ := strings.Cut(sessionID, " ")
-	return upstream.Result{Outcome: v1alpha1.Outcome(outcome), RetryAfter: 0}
-}
-
-// oneByOne makes the accounts of these tests call in a fixed order.
-func oneByOne(provider *fake) Config {
-	single := config(provider)
-	single.Limits.Concurrency = 1
-	return single
-}
 
 func TestWhatOpensTheBreaker(t *testing.T) {
 	const (
@@ -40,27 +25,31 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 	)
 	cases := []struct {
 		reason string
-		// ended are the calls before, in their order.
-		ended map[string]int
+		// calls is the number of calls with each outcome.
+		calls map[string]int
 		open  bool
 	}{
-		{"ten calls, all in vain", map[string]int{unavailable: 10}, true},
-		{"nine are too few to judge by", map[string]int{unavailable: 9}, false},
-		{"eight of ten", map[string]int{accepted: 2, unavailable: 8}, true},
-		{"seven of ten", map[string]int{accepted: 3, unavailable: 7}, false},
-		{"a provider that refuses is there", map[string]int{string(v1alpha1.OutcomeRefused): 50}, false},
-		{"one that rejects the credentials is there", map[string]int{string(v1alpha1.OutcomeNotAllowed): 50}, false},
-		{"one that does not know a session is there", map[string]int{string(v1alpha1.OutcomeNotFound): 50}, false},
-		{"one that throttles is there", map[string]int{string(v1alpha1.OutcomeThrottled): 50}, false},
-		{"one whose replies make no sense is there", map[string]int{string(v1alpha1.OutcomeUnexpectedResponse): 50}, false},
+		{"ten failed calls", map[string]int{unavailable: 10}, true},
+		{"nine failed calls are too few", map[string]int{unavailable: 9}, false},
+		{"eight of ten calls failed", map[string]int{accepted: 2, unavailable: 8}, true},
+		{"seven of ten calls failed", map[string]int{accepted: 3, unavailable: 7}, false},
+		{"Refused shows that the provider is available", map[string]int{string(v1alpha1.OutcomeRefused): 50}, false},
+		{"NotAllowed does too", map[string]int{string(v1alpha1.OutcomeNotAllowed): 50}, false},
+		{"NotFound does too", map[string]int{string(v1alpha1.OutcomeNotFound): 50}, false},
+		{"Throttled does too", map[string]int{string(v1alpha1.OutcomeThrottled): 50}, false},
+		{"UnexpectedResponse does too", map[string]int{string(v1alpha1.OutcomeUnexpectedResponse): 50}, false},
 	}
 	for _, tc := range cases {
 		t.Run(tc.reason, func(t *testing.T) {
 			provider := &fake{result: outcomes}
 			run(t, oneByOne(provider), func(account *Account) {
-				for _, outcome := range []string{accepted, string(v1alpha1.OutcomeRefused), string(v1alpha1.OutcomeNotAllowed), string(v1alpha1.OutcomeNotFound), string(v1alpha1.OutcomeThrottled), string(v1alpha1.OutcomeUnexpectedResponse), unavailable} {
-					for i := range tc.ended[outcome] {
-						account.Submit(call(outcome+" "+strconv.Itoa(i), Expiry))
+				// The calls that failed are last.
+				for _, outcome := range []string{
+					accepted, string(v1alpha1.OutcomeRefused), string(v1alpha1.OutcomeNotAllowed), string(v1alpha1.OutcomeNotFound),
+					string(v1alpha1.OutcomeThrottled), string(v1alpha1.OutcomeUnexpectedResponse), unavailable,
+				} {
+					for i := range tc.calls[outcome] {
+						account.Submit(requestFor(outcome+" "+strconv.Itoa(i), Expiry))
 					}
 				}
 				synctest.Wait()
@@ -72,14 +61,16 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 	}
 }
 
-func TestTheBreakerTriesAgainEverMoreRarelyUpToHalfAMinute(t *testing.T) {
+// TestBreakerBacksOffToHalfAMinute checks the times of the trial calls during an outage, and that its begin and its end
+// are reported once.
+func TestBreakerBacksOffToHalfAMinute(t *testing.T) {
 	provider := &fake{result: outcomes}
-	var told atomic.Int32
+	var reports atomic.Int32
 	watched := oneByOne(provider)
-	watched.Outage = func() { told.Add(1) }
+	watched.OnOutage = func() { reports.Add(1) }
 	run(t, watched, func(account *Account) {
 		for i := range 100 {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		pass(2 * time.Minute)
 		seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
@@ -88,24 +79,25 @@ func TestTheBreakerTriesAgainEverMoreRarelyUpToHalfAMinute(t *testing.T) {
 			t.Errorf("calls at %s, want %s", got, want)
 		}
 		if since := account.OutageSince(); time.Since(since) != 2*time.Minute {
-			t.Errorf("the outage is said to last for %s, want 2m", time.Since(since))
+			t.Errorf("the outage has lasted for %s, want 2m", time.Since(since))
 		}
-		if got := told.Load(); got != 1 {
-			t.Errorf("told %d times, want once", got)
+		if got := reports.Load(); got != 1 {
+			t.Errorf("reported %d times, want once", got)
 		}
 		provider.answer(nil)
 		pass(maxOpen)
-		if got := len(provider.made()); got != 100 || !account.OutageSince().IsZero() || told.Load() != 2 {
-			t.Errorf("%d calls, outage since %s, told %d times; want all 100 calls at once after the first good one", got, account.OutageSince(), told.Load())
+		if got := len(provider.made()); got != 100 || !account.OutageSince().IsZero() || reports.Load() != 2 {
+			t.Errorf("%d calls, outage since %s, reported %d times; want 100 calls, no outage, and 2 reports", got,
+				account.OutageSince(), reports.Load())
 		}
 	})
 }
 
-func TestOneCallAtATimeTriesWhetherTheProviderIsBack(t *testing.T) {
+func TestOpenBreakerAdmitsOneCall(t *testing.T) {
 	provider := &fake{takes: time.Second, result: outcomes}
 	run(t, config(provider), func(account *Account) {
 		for i := range 100 {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		pass(4 * time.Second)
 		before := len(provider.made())
@@ -114,18 +106,20 @@ func TestOneCallAtATimeTriesWhetherTheProviderIsBack(t *testing.T) {
 		provider.mu.Unlock()
 		pass(time.Minute)
 		if provider.highest != 1 || len(provider.made())-before > 5 {
-			t.Errorf("%d calls in flight at once and %d in a minute, want one at a time and few", provider.highest, len(provider.made())-before)
+			t.Errorf("%d calls in flight at once and %d in a minute, want 1 and at most 5", provider.highest,
+				len(provider.made())-before)
 		}
 	})
 }
 
-func TestAnOpenBreakerCostsNoToken(t *testing.T) {
+// TestOpenBreakerCostsNoToken checks that requests that the breaker holds back use nothing of the rate limit.
+func TestOpenBreakerCostsNoToken(t *testing.T) {
 	provider := &fake{takes: 3 * time.Second, result: outcomes}
 	slow := config(provider)
 	slow.Limits.Rate, slow.Limits.Burst = rate.Every(time.Hour), 11
 	run(t, slow, func(account *Account) {
 		for i := range 20 {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		pass(30 * time.Minute)
 		before := len(provider.made())
@@ -134,75 +128,80 @@ func TestAnOpenBreakerCostsNoToken(t *testing.T) {
 		}
 		pass(time.Hour)
 		if got := len(provider.made()); got != before+1 {
-			t.Errorf("%d calls an hour later, want one more than %d", got, before)
+			t.Errorf("%d calls an hour later, want %d", got, before+1)
 		}
 	})
 }
 
-func TestACallThatIsNotConfirmedLetsTheNextOneTry(t *testing.T) {
+// TestUnconfirmedTrialCallIsPassedOn gives the trial call of an open breaker to a request that is not confirmed.
+// Another request must get it.
+func TestUnconfirmedTrialCallIsPassedOn(t *testing.T) {
 	provider := &fake{result: outcomes}
 	run(t, config(provider), func(account *Account) {
 		for i := range minCallsToOpen {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		synctest.Wait()
-		stale := call("stale", Deletion)
-		// The others find the one place for a try taken meanwhile.
+		stale := requestFor("stale", Deletion)
+		// Meanwhile the other requests find that the trial call is taken.
 		stale.Confirm = func(context.Context) bool {
 			pass(time.Second)
 			return false
 		}
 		account.Submit(stale)
-		account.Submit(call(string(v1alpha1.OutcomeAccepted), Expiry))
+		account.Submit(requestFor(string(v1alpha1.OutcomeAccepted), Expiry))
 		pass(minOpen + time.Second)
 		synctest.Wait()
 		if _, there := account.Outcome(types.UID(v1alpha1.OutcomeAccepted)); !there || !account.OutageSince().IsZero() {
-			t.Errorf("outcome there %v, outage since %s; want the call made", there, account.OutageSince())
+			t.Errorf("outcome there: %v, outage since %s; want an outcome and no outage", there, account.OutageSince())
 		}
 	})
 }
 
-func TestAnotherEndpointIsTriedAtOnce(t *testing.T) {
+// TestNewEndpointIsTriedAtOnce changes the endpoint during an outage of the previous one.
+func TestNewEndpointIsTriedAtOnce(t *testing.T) {
 	down, up := &fake{result: outcomes}, &fake{}
 	run(t, oneByOne(down), func(account *Account) {
 		for i := range 20 {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		synctest.Wait()
 		account.Reconfigure(oneByOne(up))
 		synctest.Wait()
 		if got := len(up.made()); got != 10 || !account.OutageSince().IsZero() {
-			t.Errorf("%d calls to the other endpoint, outage since %s; want the 10 that waited", got, account.OutageSince())
+			t.Errorf("%d calls to the new endpoint, outage since %s; want the 10 that waited, and no outage", got,
+				account.OutageSince())
 		}
 	})
 }
 
-// TestAnOutageThatNobodyAsksAboutIsForgotten lets the last session that could try go while the provider is away.
-func TestAnOutageThatNobodyAsksAboutIsForgotten(t *testing.T) {
+// TestQuietOutageIsForgotten has no session left that could make a trial call during an outage.
+func TestQuietOutageIsForgotten(t *testing.T) {
 	provider := &fake{result: outcomes}
-	var told atomic.Int32
+	var reports atomic.Int32
 	watched := oneByOne(provider)
-	watched.Outage = func() { told.Add(1) }
+	watched.OnOutage = func() { reports.Add(1) }
 	run(t, watched, func(account *Account) {
 		for i := range minCallsToOpen {
-			account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
+			account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" "+strconv.Itoa(i), Expiry))
 		}
 		pass(quietTime / 2)
-		account.Submit(call(string(v1alpha1.OutcomeUnavailable)+" again", Expiry))
+		account.Submit(requestFor(string(v1alpha1.OutcomeUnavailable)+" again", Expiry))
 		pass(quietTime - time.Second)
-		if account.OutageSince().IsZero() || told.Load() != 1 {
-			t.Errorf("outage since %s, told %d times; want an outage until there was no call for %s", account.OutageSince(), told.Load(), quietTime)
+		if account.OutageSince().IsZero() || reports.Load() != 1 {
+			t.Errorf("outage since %s, reported %d times; want an outage until there was no call for %s",
+				account.OutageSince(), reports.Load(), quietTime)
 		}
 		pass(time.Second)
 		synctest.Wait()
-		if !account.OutageSince().IsZero() || told.Load() != 2 {
-			t.Errorf("outage since %s, told %d times; want none any more", account.OutageSince(), told.Load())
+		if !account.OutageSince().IsZero() || reports.Load() != 2 {
+			t.Errorf("outage since %s, reported %d times; want no outage and 2 reports", account.OutageSince(), reports.Load())
 		}
 		provider.answer(nil)
-		account.Submit(call("new", Expiry))
+		account.Submit(requestFor("new", Expiry))
 		synctest.Wait()
 		if made := len(provider.made()); made != minCallsToOpen+2 {
-			t.Errorf("%d calls, want the new one made at once", made)
+			t.Errorf("%d calls, want %d: the new one at once", made, minCallsToOpen+2)
 		}
 	})
 }

@@ -10,82 +10,83 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
 const (
-	// probeInterval is how rarely a call is made although the credentials are known to be rejected.
-	probeInterval = 10 * time.Minute
-	// refreshInterval is how rarely one is made because a person asks for it.
-	refreshInterval = 10 * time.Second
-	// turnTimeout is how long a session may take to use its turn to probe before the next one gets it.
+	probeInterval, refreshInterval = call.ProbeInterval, call.RefreshInterval
+	// turnTimeout is how long a session may take to use its turn to probe before the next session gets it.
 	turnTimeout = 30 * time.Second
-	// trust is for how long an accepted call shows that it is not the account whose credentials are rejected, but one session. It is longer
-	// than the default pollInterval with its jitter, or an account that does nothing but poll would be taken for rejected now and then.
+	// trust is how long an accepted call shows that a rejection is one session's and not the account's. It is longer
+	// than the default pollInterval with its jitter. Otherwise an account that only polls would count as rejected now
+	// and then.
 	trust = 15 * time.Minute
 )
 
-// credentials is what is known of whether the provider accepts the account's credentials. Some providers answer 401 about a session
-// that the key may not touch, so that one rejection proves nothing of the account while others are accepted. The account holds its
-// mutex while it calls a method.
+// credentials keeps whether the provider accepts the account's credentials. Some providers answer 401 for a session
+// that the key may not touch, so that one rejection proves nothing about the account while other calls are accepted.
+// The account is locked during each method.
 type credentials struct {
-	// rejected is the operation for which the account's credentials are rejected; empty while they are not. readsToo is true where that is
-	// the expire call, and reads are rejected as well: some providers let everybody read.
+	// rejected is the operation for which the account's credentials are rejected; empty while they are accepted.
+	// readsToo is true where that is the expire call, and reads are rejected as well: some providers let everybody read.
 	rejected v1alpha1.Operation
 	readsToo bool
+	// cause is the outcome of the last call that was rejected. A request that is declined gets the same outcome.
+	cause v1alpha1.Outcome
 	// accepted is when a call of each operation was last accepted.
 	accepted map[v1alpha1.Operation]time.Time
-	// suspect is the call that was rejected last, where none that would disprove it was accepted since; its Session is empty for none.
-	suspect Call
-	// line are the calls of the sessions that wait while the account is rejected, in turn.
-	line line
+	// suspect is the last request that was rejected, until a call that disproves the rejection is accepted. Its Session
+	// is then empty.
+	suspect Request
+	// waiting holds the requests of the sessions that wait while the account is rejected, in turn.
+	waiting probeQueue
 	// turn is the session that may probe now; empty for none.
 	turn types.UID
-	// lastProbe is when a session last had its turn, and lastRefresh, by tenant, when one last had a call because a person asked for it.
+	// lastProbe is the time of the last turn. lastRefresh is, by tenant, the time of the last request for a person.
 	lastProbe   time.Time
 	lastRefresh map[string]time.Time
-	// needy are the sessions whose last call was rejected or not allowed.
+	// needy holds the sessions whose last call was rejected or not allowed. They probe after those that only wait.
 	needy map[types.UID]bool
-	// own are the sessions that were rejected while others were accepted: their rejection is their own trouble.
+	// own holds the sessions that were rejected while others were accepted. Their rejection says nothing about the
+	// account.
 	own map[types.UID]bool
 }
 
 func newCredentials() credentials {
 	return credentials{
-		accepted: map[v1alpha1.Operation]time.Time{}, line: newLine(), lastRefresh: map[string]time.Time{}, needy: map[types.UID]bool{},
-		own: map[types.UID]bool{},
+		accepted: map[v1alpha1.Operation]time.Time{}, waiting: newProbeQueue(), lastRefresh: map[string]time.Time{},
+		needy: map[types.UID]bool{}, own: map[types.UID]bool{},
 	}
 }
 
-// change is what a call's outcome changes for the whole account.
+// change is what an outcome changes for the whole account.
 type change int
 
 const (
 	unchanged change = iota
-	// rejection: the account's credentials are rejected from now on, or a first session needs others.
+	// rejection: the account is rejected from now on, or the first session needs other credentials.
 	rejection
-	// recovery: the account's credentials are accepted again.
+	// recovery: the account is accepted again.
 	recovery
 )
 
-// learn keeps what a call's outcome says of the credentials.
-func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) change {
-	wasNeedy := len(c.needy) > 0
+// record keeps what an outcome says about the credentials.
+func (c *credentials) record(request Request, outcome v1alpha1.Outcome, now time.Time) change {
+	wasNeedy, meaning := len(c.needy) > 0, call.MeaningOf(outcome)
 	switch {
-	case outcome == v1alpha1.OutcomeCredentialsRejected:
-		c.needy[call.Session] = true
-		if c.reject(call, now) {
+	case meaning.NeedsCredentials, meaning.RejectsAccount:
+		c.needy[request.Session] = true
+	case meaning.AcceptsCredentials:
+		delete(c.needy, request.Session)
+	}
+	switch {
+	case meaning.RejectsAccount:
+		if c.reject(request, outcome, now) {
 			return rejection
 		}
-	case !conclusive(outcome):
-		return unchanged
-	default:
-		if outcome == v1alpha1.OutcomeNotAllowed {
-			c.needy[call.Session] = true
-		} else {
-			delete(c.needy, call.Session)
-		}
-		delete(c.own, call.Session)
-		if c.accept(call, now) {
+	case meaning.AcceptsCredentials:
+		delete(c.own, request.Session)
+		if c.accept(request, now) {
 			return recovery
 		}
 	}
@@ -95,52 +96,54 @@ func (c *credentials) learn(call Call, outcome v1alpha1.Outcome, now time.Time) 
 	return unchanged
 }
 
-// reject keeps a rejection, and reports whether the account is rejected from now on: where two sessions were rejected in a row, or one was
-// that is not known for it, and nothing was accepted of late.
-func (c *credentials) reject(call Call, now time.Time) bool {
+// reject records a rejection, and reports whether the account is rejected from now on, or for another cause. It is if
+// two sessions were rejected in a row, or if one was that is not known for it and no call has been accepted recently.
+func (c *credentials) reject(request Request, cause v1alpha1.Outcome, now time.Time) bool {
 	before := c.suspect.Session
-	// Two sessions that were rejected before while others were accepted show nothing new.
-	inARow := before != "" && before != call.Session && (!c.own[before] || !c.own[call.Session])
-	c.suspect = call
+	// Two sessions that were rejected before, while others were accepted, show nothing new.
+	inARow := before != "" && before != request.Session && (!c.own[before] || !c.own[request.Session])
+	c.suspect = request
 	begins := c.rejected == ""
-	if begins && !inARow && (c.own[call.Session] || c.trusted(now)) {
-		c.own[call.Session] = true
+	if begins && !inARow && (c.own[request.Session] || c.trusted(now)) {
+		c.own[request.Session] = true
 		return false
 	}
 	if begins {
 		c.lastProbe = now
 	}
-	if c.proves(call.Operation) {
-		c.rejected = call.Operation
+	if c.proves(request.Operation) {
+		c.rejected = request.Operation
 	} else {
 		c.readsToo = true
 	}
-	c.wait(call)
-	return begins
+	c.enqueue(request)
+	changes := begins || c.cause != cause
+	c.cause = cause
+	return changes
 }
 
-// accept keeps an acceptance, and reports whether it ends the account's rejection.
-func (c *credentials) accept(call Call, now time.Time) bool {
-	c.accepted[call.Operation] = now
-	if call.Operation == v1alpha1.OperationExpire || call.Operation == c.suspect.Operation {
-		c.suspect = Call{}
+// accept records an accepted call, and reports whether it ends the account's rejection.
+func (c *credentials) accept(request Request, now time.Time) bool {
+	c.accepted[request.Operation] = now
+	if request.Operation == v1alpha1.OperationExpire || request.Operation == c.suspect.Operation {
+		c.suspect = Request{}
 	}
 	if c.rejected == "" {
 		return false
 	}
-	if !c.proves(call.Operation) {
+	if !c.proves(request.Operation) {
 		c.readsToo = false
-		if c.line.first(c.proves) != nil {
-			// Somebody waits whose call would tell more.
+		if c.waiting.first(c.proves) != nil {
+			// A session waits whose call would prove more.
 			return false
 		}
 	}
-	c.rejected, c.readsToo, c.turn, c.line = "", false, "", newLine()
+	c.rejected, c.readsToo, c.turn, c.waiting = "", false, "", newProbeQueue()
 	clear(c.lastRefresh)
 	return true
 }
 
-// trusted reports whether any call was accepted of late.
+// trusted reports whether any call has been accepted recently.
 func (c *credentials) trusted(now time.Time) bool {
 	for _, at := range c.accepted {
 		if now.Sub(at) < trust {
@@ -150,8 +153,8 @@ func (c *credentials) trusted(now time.Time) bool {
 	return false
 }
 
-// blocks reports whether a call to an operation would most likely be rejected.
-func (c *credentials) blocks(operation v1alpha1.Operation) bool {
+// block reports whether a call of an operation would most likely be rejected.
+func (c *credentials) block(operation v1alpha1.Operation) bool {
 	return c.rejected != "" && (c.readsToo || c.proves(operation))
 }
 
@@ -160,92 +163,85 @@ func (c *credentials) proves(operation v1alpha1.Operation) bool {
 	return operation == v1alpha1.OperationExpire || operation == c.rejected || c.rejected == ""
 }
 
-// admit lets a call be made although the account is rejected, if it is the session's turn or a person asks for it. A call that is not
-// admitted lines up for a later turn.
-func (c *credentials) admit(call *Call, now time.Time) {
-	c.wait(*call)
-	next, wait := c.next(now)
+// admit admits a request although the account is rejected, if it is the session's turn or a person waits for it. A
+// request that is not admitted waits for a later turn.
+func (c *credentials) admit(request *Request, now time.Time) {
+	c.enqueue(*request)
+	next, wait := c.nextProbe(now)
 	switch {
-	case c.turn == call.Session, c.turn == "" && wait <= 0 && next.Session == call.Session:
+	case c.turn == request.Session, c.turn == "" && wait <= 0 && next.Session == request.Session:
 		c.lastProbe, c.turn = now, ""
-		// Its next turn comes after everybody else's.
-		c.line.serve(call.Session)
-		c.wait(*call)
-		call.admitted, call.probe = true, true
-	case call.Refresh && now.Sub(c.lastRefresh[call.Tenant]) >= refreshInterval:
-		// It takes nobody's turn.
+		// Its next turn comes after those of all others.
+		c.waiting.serve(request.Session)
+		c.enqueue(*request)
+		request.admitted, request.probe = true, true
+	case request.Refresh && now.Sub(c.lastRefresh[request.Tenant]) >= refreshInterval:
+		// It uses no session's turn.
 		maps.DeleteFunc(c.lastRefresh, func(_ string, at time.Time) bool { return now.Sub(at) >= refreshInterval })
-		c.lastRefresh[call.Tenant] = now
-		call.admitted = true
+		c.lastRefresh[request.Tenant] = now
+		request.admitted = true
 	}
 }
 
-// wait puts a session's call in line.
-func (c *credentials) wait(call Call) { c.line.put(call, c.needy[call.Session]) }
+// enqueue adds a session's request to those that wait for a turn.
+func (c *credentials) enqueue(request Request) { c.waiting.put(request, c.needy[request.Session]) }
 
-// pass gives up a session's turn, if it has it: it does not want to call. It reports whether it had it.
-func (c *credentials) pass(session types.UID) bool {
+// passTurn gives up a session's turn, because the session does not want to make a call. It reports whether the
+// session had it.
+func (c *credentials) passTurn(session types.UID) bool {
 	if c.turn != session || session == "" {
 		return false
 	}
-	c.line.serve(session)
+	c.waiting.serve(session)
 	c.turn = ""
 	return true
 }
 
-// retry lets the next session have its turn at once: a probe was not made after all.
-func (c *credentials) retry() { c.lastProbe = time.Time{} }
+// probeAgain gives the next session its turn at once, because a probe was not made after all.
+func (c *credentials) probeAgain() { c.lastProbe = time.Time{} }
 
-// next is the call whose turn comes next and how long until then. Its Session is empty where nobody waits. A call that would prove
-// nothing of what was rejected has a turn only where nobody else has tried for long.
-func (c *credentials) next(now time.Time) (Call, time.Duration) {
-	first, wait := c.line.first(c.proves), c.lastProbe.Add(probeInterval).Sub(now)
+// nextProbe returns the request whose turn is next, and the time until then. Its Session is empty where no session
+// waits. A request that proves nothing about what was rejected gets a turn only if no other session has tried for a
+// long time.
+func (c *credentials) nextProbe(now time.Time) (Request, time.Duration) {
+	first, wait := c.waiting.first(c.proves), c.lastProbe.Add(probeInterval).Sub(now)
 	if first == nil {
-		first, wait = c.line.first(nil), c.lastProbe.Add(3*probeInterval).Sub(now)
+		first, wait = c.waiting.first(nil), c.lastProbe.Add(3*probeInterval).Sub(now)
 	}
 	if first == nil {
-		return Call{}, 0
+		return Request{}, 0
 	}
 	return *first, wait
 }
 
-// offer gives the turn to the session that is next in line, if it is time. One that had the turn and did not use it has left the line.
-// It returns the session's call, whose Session is empty where nobody gets a turn, and when to offer again; 0 for not at all.
-func (c *credentials) offer(now time.Time) (Call, time.Duration) {
+// offerTurn gives the turn to the next session, if it is time. A session that had the turn and did not use it no
+// longer waits. It returns the request of the session, whose Session is empty if no session gets a turn, and when to
+// offer again; 0 for not at all.
+func (c *credentials) offerTurn(now time.Time) (Request, time.Duration) {
 	if c.rejected == "" {
-		return Call{}, 0
+		return Request{}, 0
 	}
-	c.pass(c.turn)
-	next, wait := c.next(now)
+	c.passTurn(c.turn)
+	next, wait := c.nextProbe(now)
 	switch {
 	case next.Session == "":
-		return Call{}, 0
+		return Request{}, 0
 	case wait > 0:
-		return Call{}, wait
+		return Request{}, wait
 	}
 	c.turn = next.Session
 	return next, turnTimeout
 }
 
-// forget drops what is known of a session.
+// forget drops everything about a session.
 func (c *credentials) forget(session types.UID) {
 	delete(c.needy, session)
 	delete(c.own, session)
-	c.line.remove(session)
+	c.waiting.remove(session)
 	if c.suspect.Session == session {
-		c.suspect = Call{}
+		c.suspect = Request{}
 	}
 }
 
 // needOthers reports whether a session waits for other credentials.
 func (c *credentials) needOthers() bool { return c.rejected != "" || len(c.needy) > 0 }
-
-// conclusive reports whether an outcome shows that the provider accepted the credentials.
-func conclusive(outcome v1alpha1.Outcome) bool {
-	switch outcome {
-	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
-		return false
-	default:
-		return true
-	}
-}

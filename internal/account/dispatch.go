@@ -8,16 +8,19 @@ import (
 	"errors"
 	"time"
 
-	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
-// Run makes the calls that are asked for until ctx is done, and returns when the last one in flight has ended. Calls in
-// flight are not cut off: nobody would know whether they had their effect.
+// quietTime is the time without a call after which an outage is forgotten: without a call nothing can show that the
+// provider is back. It is longer than the longest pause between two calls of a session that fails.
+const quietTime = 10 * time.Minute
+
+// Run carries out requests until ctx is done, and returns when the last call in flight has ended. It does not cancel
+// calls in flight: nobody would know whether they took effect.
 func (a *Account) Run(ctx context.Context) {
 	defer close(a.stopped)
-	defer a.stopOffering()
-	defer a.flights.Wait()
+	defer a.stopProbes()
+	defer a.running.Wait()
 	for a.awaitWork(ctx) {
 		slots, ok := a.awaitSlot(ctx)
 		if !ok {
@@ -27,38 +30,28 @@ func (a *Account) Run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		call, config, epoch, access, ok := a.take()
+		next, ok := a.take()
 		if !ok {
 			end(errNotMade)
 			<-slots
 			continue
 		}
-		a.flights.Go(func() {
+		a.running.Go(func() {
 			defer func() { <-slots }()
-			err := a.fly(context.WithoutCancel(ctx), call, config, epoch, access)
+			err := a.execute(context.WithoutCancel(ctx), next)
 			end(err)
 			if errors.Is(err, errNotMade) {
-				// The next call may try in its place whether the provider is back.
+				// The next request may try in its place whether the provider is back.
 				signal(a.changed)
 			}
 		})
 	}
 }
 
-// stopOffering ends the offers of turns to probe.
-func (a *Account) stopOffering() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.ended = true
-	if a.offering != nil {
-		a.offering.Stop()
-	}
-}
-
-// Stopped is closed when Run has returned.
+// Stopped returns a channel that is closed when Run has returned.
 func (a *Account) Stopped() <-chan struct{} { return a.stopped }
 
-// awaitWork waits until there is a call in the queue; false where ctx is done.
+// awaitWork waits until the queue has a request. It returns false if ctx is done.
 func (a *Account) awaitWork(ctx context.Context) bool {
 	for {
 		a.mu.Lock()
@@ -77,7 +70,7 @@ func (a *Account) awaitWork(ctx context.Context) bool {
 	}
 }
 
-// awaitSlot waits for a place among the calls in flight, and gives the channel to give it back to.
+// awaitSlot waits for a slot among the calls in flight, and returns the channel to return it to.
 func (a *Account) awaitSlot(ctx context.Context) (chan struct{}, bool) {
 	a.mu.Lock()
 	slots := a.slots
@@ -90,8 +83,8 @@ func (a *Account) awaitSlot(ctx context.Context) (chan struct{}, bool) {
 	}
 }
 
-// awaitTurn waits for the end of a pause that the provider asked for, for the breaker and for the rate limit. It gives what
-// must be told how the call ended.
+// awaitTurn waits until Retry-After, breaker and rate limit allow a call. It returns a callback that reports how the
+// call ended.
 func (a *Account) awaitTurn(ctx context.Context) (func(error), bool) {
 	for ctx.Err() == nil {
 		pause, breaker := a.pause()
@@ -101,7 +94,7 @@ func (a *Account) awaitTurn(ctx context.Context) (func(error), bool) {
 		}
 		end, ok := breaker.admit()
 		if !ok {
-			// The one call that tries whether the provider is back is in flight; its end cuts this short.
+			// The call that tries whether the provider is back is in flight. Its end cuts this short.
 			a.sleep(ctx, maxOpen)
 			continue
 		}
@@ -113,7 +106,8 @@ func (a *Account) awaitTurn(ctx context.Context) (func(error), bool) {
 	return nil, false
 }
 
-// awaitToken waits for the rate limit. It is false where something has changed meanwhile: another limit counts at once.
+// awaitToken waits for the rate limit. It returns false if something has changed meanwhile: a new limit applies at
+// once.
 func (a *Account) awaitToken(ctx context.Context) bool {
 	token := a.limiter.Reserve()
 	wait := token.Delay()
@@ -128,14 +122,14 @@ func (a *Account) awaitToken(ctx context.Context) bool {
 	return false
 }
 
-// pause is how long no call is made, because the provider asked for that or does not answer, and the breaker to ask after it.
+// pause returns how long no call may be made, because of a Retry-After or the breaker, and the breaker to ask next.
 func (a *Account) pause() (time.Duration, *breaker) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return max(a.pausedUntil.Sub(a.now()), a.breaker.pause()), a.breaker
 }
 
-// sleep waits for a time, and reports whether that has passed: the end of ctx and a change of the account cut it short.
+// sleep waits for a duration. It returns false if the end of ctx or a change of the account cut it short.
 func (a *Account) sleep(ctx context.Context, duration time.Duration) bool {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()
@@ -148,123 +142,78 @@ func (a *Account) sleep(ctx context.Context, duration time.Duration) bool {
 	return false
 }
 
-// take moves the most urgent call from the queue into flight. The choice is made last, so that what came while the account
-// waited can still go ahead, and what was withdrawn is not made.
-//
-// What was queued before the credentials were rejected is not sent after it.
-func (a *Account) take() (call Call, config Config, epoch, access int64, ok bool) {
+// dispatched is a request that has left the queue, with the account as it was then.
+type dispatched struct {
+	Request
+
+	config        Config
+	epoch, access int64
+}
+
+// outcome returns the outcome of a call that was made.
+func (d dispatched) outcome(result call.Result) call.Outcome {
+	return call.Outcome{
+		Operation: d.Operation, Result: result, Made: true, AccountEpoch: d.epoch, AccessEpoch: d.access,
+	}
+}
+
+// take moves the next request from the queue into flight; false if the queue is empty. The choice comes last, so that
+// urgent requests which arrived during the wait still go first, and withdrawn ones are not carried out. Requests that
+// were queued before the credentials were rejected are declined.
+func (a *Account) take() (dispatched, bool) {
+	next, declined, ok := a.takeLocked()
+	for _, request := range declined {
+		request.Requeue()
+	}
+	return next, ok
+}
+
+func (a *Account) takeLocked() (next dispatched, declined []Request, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for {
-		call, ok = a.queue.pop()
-		if ok && a.credentials.blocks(call.Operation) && !call.admitted {
-			a.credentials.wait(call)
-			a.decline(call)
-			a.schedule()
-			call.Wake()
-			continue
+		request, queued := a.queue.pop()
+		if !queued {
+			return dispatched{}, declined, false
 		}
-		if ok {
-			a.flying[call.Session] = false
+		if !a.credentials.block(request.Operation) || request.admitted {
+			a.inFlight[request.Session] = false
+			return dispatched{Request: request, config: a.config, epoch: a.epoch, access: a.access}, declined, true
 		}
-		return call, a.config, a.epoch, a.access, ok
+		a.credentials.enqueue(request)
+		a.decline(request)
+		a.scheduleProbe()
+		declined = append(declined, request)
 	}
 }
 
-// fly makes one call, and a second one where the first was rejected and the credentials turn out to have changed. It returns
-// what the breaker should know of it.
-func (a *Account) fly(ctx context.Context, call Call, config Config, epoch, access int64) error {
-	if call.Confirm != nil && !call.Confirm(ctx) {
-		a.ground(call)
-		return errNotMade
+// breakerChanged makes the dispatcher check again, and reports the begin and the end of an outage. It runs under the
+// circuit breaker's own lock and so must not wait for the account's.
+func (a *Account) breakerChanged(outage bool) {
+	signal(a.changed)
+	if outage {
+		a.running.Go(a.reportOutage)
 	}
-	result := a.perform(ctx, call, config)
-	if result.Outcome == v1alpha1.OutcomeCredentialsRejected && (a.Epoch() != epoch || config.Refresh != nil && config.Refresh(ctx)) {
-		a.mu.Lock()
-		// At another endpoint the call would be another one, which nobody has confirmed.
-		same := a.config.Endpoint == config.Endpoint
-		if same {
-			config, epoch, access = a.config, a.epoch, a.access
-		}
-		a.mu.Unlock()
-		if same {
-			result = a.perform(ctx, call, config)
-		}
-	}
-	a.learn(ctx, call, result, config, epoch, access)
-	a.land(call, Outcome{Operation: call.Operation, Result: result, Made: true, Epoch: epoch, Access: access}, config.Endpoint)
-	if result.Outcome == v1alpha1.OutcomeUnavailable {
-		return errUnavailable
-	}
-	return nil
 }
 
-// ground ends a call that was not confirmed, and so not made. Where it was a probe, the next session has its turn.
-func (a *Account) ground(call Call) {
+func (a *Account) reportOutage() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.flying, call.Session)
-	if call.probe {
-		a.credentials.retry()
-		a.reschedule()
-	}
-}
-
-// perform makes a call, and tells of it.
-func (a *Account) perform(ctx context.Context, call Call, config Config) upstream.Result {
-	begun := a.now()
-	result := config.Upstream.Call(ctx, call.Operation, call.SessionID)
-	if call.Made != nil {
-		call.Made(result, a.now().Sub(begun))
-	}
-	return result
-}
-
-// land keeps the outcome for the session and wakes it. A call to an endpoint that the account no longer uses has none: the session
-// asks again.
-func (a *Account) land(call Call, outcome Outcome, endpoint string) {
-	a.mu.Lock()
-	if forgotten := a.flying[call.Session]; forgotten {
-		a.credentials.forget(call.Session)
-	} else if endpoint == a.config.Endpoint {
-		a.outcomes[call.Session] = outcome
-	}
-	delete(a.flying, call.Session)
+	report := a.config.OnOutage
 	a.mu.Unlock()
-	call.Wake()
-}
-
-// learn keeps what one session's outcome says of the whole account.
-func (a *Account) learn(ctx context.Context, call Call, result upstream.Result, config Config, epoch, access int64) {
-	if tell := a.tellOf(call, result, config, epoch, access); tell != nil {
-		tell(ctx)
+	if report != nil {
+		report()
 	}
 }
 
-// tellOf keeps what an outcome says, and gives who must be told of it; nil for nobody.
-func (a *Account) tellOf(call Call, result upstream.Result, config Config, epoch, access int64) func(context.Context) {
+// forgetOutage ends an outage that no call has tried to end for a long time.
+func (a *Account) forgetOutage() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if config.Endpoint != a.config.Endpoint {
-		return nil
+	over := !a.breaker.openSince().IsZero() && len(a.inFlight) == 0
+	if over {
+		a.breaker = newBreaker(a.breakerChanged)
 	}
-	if until := a.now().Add(result.RetryAfter); result.RetryAfter > 0 && until.After(a.pausedUntil) {
-		a.pausedUntil = until
-	}
-	a.found = a.found || access == a.access && (result.State != v1alpha1.SessionStateUnknown || result.Outcome == v1alpha1.OutcomeUnsupported)
-	if epoch != a.epoch {
-		// What the credentials of before came to says nothing of the present ones.
-		return nil
-	}
-	switch a.credentials.learn(call, result.Outcome, a.now()) {
-	case rejection:
-		a.schedule()
-		return config.Rejected
-	case recovery:
-		a.epoch = nextEpoch()
-		a.reschedule()
-		return config.Recovered
-	default:
-		return nil
+	a.mu.Unlock()
+	if over {
+		a.running.Go(a.reportOutage)
 	}
 }

@@ -5,7 +5,7 @@ package account
 
 import "k8s.io/apimachinery/pkg/types"
 
-// Unacknowledged are the sessions whose outcomes were not acted on yet.
+// Unacknowledged returns the sessions whose outcomes were not acknowledged yet.
 func (a *Account) Unacknowledged() []types.UID {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -5,66 +5,67 @@ package account
 
 import "k8s.io/apimachinery/pkg/types"
 
-// queue holds at most one call of each session. Deletions and expiries go ahead of polls; among those that are as urgent, and among the
-// polls, the tenants take turns.
+// queue holds at most one request of each session. Deletions and expiries go before polls. Within each of the two
+// levels the tenants take turns.
 type queue struct {
-	urgent, polls *fair
-	of            map[types.UID]*entry
+	urgent, polls *fairQueue
+	bySession     map[types.UID]*entry
 	last          int
 }
 
 func newQueue() queue {
-	return queue{urgent: newFair(), polls: newFair(), of: map[types.UID]*entry{}}
+	return queue{urgent: newFairQueue(), polls: newFairQueue(), bySession: map[types.UID]*entry{}}
 }
 
-func (q *queue) level(priority Priority) *fair {
+func (q *queue) level(priority Priority) *fairQueue {
 	if priority == Poll {
 		return q.polls
 	}
 	return q.urgent
 }
 
-// put adds a call, or replaces the one of the same session. One that is as urgent as before keeps its place and its tenant's turn: a
-// session asks again for its call whenever anything makes the controller look at it.
-func (q *queue) put(call Call) {
-	there := q.of[call.Session]
-	if there != nil && there.Priority == call.Priority && there.Tenant == call.Tenant {
-		q.level(call.Priority).replace(there, call)
+// put adds a request, or replaces the one of the same session. A replacement of the same priority keeps the place: a
+// session submits its request again with each reconcile.
+func (q *queue) put(request Request) {
+	present := q.bySession[request.Session]
+	if present != nil && present.Priority == request.Priority && present.Tenant == request.Tenant {
+		present.Request = request
 		return
 	}
 	q.last++
-	added := &entry{Call: call, number: q.last}
-	if there != nil {
-		added.number = there.number
-		q.remove(call.Session)
+	added := &entry{Request: request, number: q.last}
+	if present != nil {
+		added.number = present.number
+		q.remove(request.Session)
 	}
-	q.of[call.Session] = added
-	q.level(call.Priority).push(added)
+	q.bySession[request.Session] = added
+	q.level(request.Priority).push(added)
 }
 
-// admitted reports whether a session's call was admitted although the credentials are known to be rejected, and whether as a probe.
+// admitted reports whether a session's request was admitted although the credentials are known to be rejected, and
+// whether as a probe.
 func (q *queue) admitted(session types.UID) (admitted, probe bool) {
-	there := q.of[session]
-	return there != nil && there.admitted, there != nil && there.probe
+	present := q.bySession[session]
+	return present != nil && present.admitted, present != nil && present.probe
 }
 
 func (q *queue) remove(session types.UID) {
-	if there := q.of[session]; there != nil {
-		q.level(there.Priority).remove(there)
-		delete(q.of, session)
+	if present := q.bySession[session]; present != nil {
+		q.level(present.Priority).remove(present)
+		delete(q.bySession, session)
 	}
 }
 
-// pop takes the call whose turn is next; ok is false where there is none.
-func (q *queue) pop() (call Call, ok bool) {
-	for _, level := range []*fair{q.urgent, q.polls} {
+// pop removes and returns the request whose turn is next; ok is false if the queue is empty.
+func (q *queue) pop() (request Request, ok bool) {
+	for _, level := range []*fairQueue{q.urgent, q.polls} {
 		if next := level.front(); next != nil {
 			level.serve(next)
-			delete(q.of, next.Session)
-			return next.Call, true
+			delete(q.bySession, next.Session)
+			return next.Request, true
 		}
 	}
-	return Call{}, false
+	return Request{}, false
 }
 
-func (q *queue) len() int { return len(q.of) }
+func (q *queue) len() int { return len(q.bySession) }

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// TestTLS meets servers whose certificate or version cannot be trusted.
+// TestTLS calls servers with certificates and TLS versions that are and are not accepted.
 func TestTLS(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
@@ -23,9 +23,9 @@ func TestTLS(t *testing.T) {
 		trusted bool
 		want    string
 	}{
-		"Untrusted": {"a certificate that nobody vouches for", tls.VersionTLS13, false, "certificate is not trusted"},
-		"Outdated":  {"a server that speaks TLS 1.1 at most", tls.VersionTLS11, true, "the connection failed"},
-		"TLS12":     {"a server that speaks TLS 1.2", tls.VersionTLS12, true, ""},
+		"Untrusted": {"a certificate of an unknown authority", tls.VersionTLS13, false, "certificate is not trusted"},
+		"Outdated":  {"a server that supports at most TLS 1.1", tls.VersionTLS11, true, "the connection failed"},
+		"TLS12":     {"a server that supports at most TLS 1.2", tls.VersionTLS12, true, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -45,41 +45,44 @@ func TestTLS(t *testing.T) {
 			}
 			_, err = client.Do(t.Context(), request)
 			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
-				t.Errorf("%s: %v, want %q", tc.reason, err, tc.want)
+				t.Errorf("%s: error %v, want %q", tc.reason, err, tc.want)
 			}
 		})
 	}
 }
 
-// TestAProxyIsUsedAndTheTargetIsStillChecked sets a proxy at a loopback address, as they usually are at private ones.
-func TestAProxyIsUsedAndTheTargetIsStillChecked(t *testing.T) {
+// TestTargetIsCheckedBehindAProxy sets a proxy with a loopback address. The address of the proxy may be private, as is
+// usual, and the one of the target may not.
+func TestTargetIsCheckedBehindAProxy(t *testing.T) {
 	var mu sync.Mutex
-	var asked []string
+	var requests []string
 	proxy := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
-		asked = append(asked, r.Method+" "+r.Host)
+		requests = append(requests, r.Method+" "+r.Host)
 		w.WriteHeader(http.StatusBadGateway)
 	})
 	t.Setenv("HTTPS_PROXY", proxy)
 	t.Setenv("NO_PROXY", "")
-	for _, target := range []string{"https://1.1.1.1", "https://10.0.0.1", "https://169.254.169.254", "https://[fd00:ec2::254]", "https://2130706433"} {
+	for _, target := range []string{
+		"https://1.1.1.1", "https://10.0.0.1", "https://169.254.169.254", "https://[fd00:ec2::254]", "https://2130706433",
+	} {
 		if _, err := get(t, Options{}, target); err == nil || strings.Contains(err.Error(), canary) {
-			t.Errorf("%s: %v, want an error without the credential", target, err)
+			t.Errorf("%s: error %v, want one without the credential", target, err)
 		}
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if !slices.Equal(asked, []string{"CONNECT 1.1.1.1:443"}) {
-		t.Errorf("the proxy was asked for %q, want the public address alone", asked)
+	if !slices.Equal(requests, []string{"CONNECT 1.1.1.1:443"}) {
+		t.Errorf("the proxy received %q, want only the request for the public address", requests)
 	}
 }
 
-// TestNoCookieIsKept calls a server twice that sets one.
+// TestNoCookieIsKept makes two calls to a server that sets a cookie.
 func TestNoCookieIsKept(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if cookie := r.Header.Get("Cookie"); cookie != "" {
-			t.Errorf("a cookie came back: %s", cookie)
+			t.Errorf("the client sends the cookie %s, want none", cookie)
 		}
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: "1"})
 	})

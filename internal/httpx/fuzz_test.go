@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// FuzzWire answers a call with any bytes at all in place of HTTP. What comes out is bounded, and an error is one of ours: it
-// holds neither the credential nor what was sent.
+// FuzzWire answers a call with arbitrary bytes instead of HTTP. The reply must be bounded, and an error must contain
+// neither the credential nor the bytes.
 func FuzzWire(f *testing.F) {
 	var answer atomic.Pointer[[]byte]
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -42,17 +42,17 @@ func FuzzWire(f *testing.F) {
 		reply, err := client.Do(t.Context(), request)
 		if err != nil {
 			if text := err.Error(); strings.Contains(text, canary) || len(text) > 100 {
-				t.Errorf("the error is %q", text)
+				t.Errorf("the error %q contains the credential or is too long", text)
 			}
 			return
 		}
 		if len(reply.Body) > MaxBodyBytes || reply.Code < 0 || reply.Code > 999 {
-			t.Errorf("a reply with the code %d and %d bytes", reply.Code, len(reply.Body))
+			t.Errorf("a reply with the code %d and %d bytes is out of bounds", reply.Code, len(reply.Body))
 		}
 	})
 }
 
-// respond sends an answer and ends the connection.
+// respond sends an answer and closes the connection.
 func respond(connection net.Conn, buffered *bufio.ReadWriter, answer []byte) {
 	_, _ = buffered.Write(answer)
 	_ = buffered.Flush()

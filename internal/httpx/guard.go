@@ -15,10 +15,12 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-var errPrivateAddress = errors.New("the endpoint resolves to a private, loopback or reserved address, which needs the operator's flag --allow-private-endpoints")
+var errPrivateAddress = errors.New("the endpoint resolves to a private, loopback or reserved address, " +
+	"which needs the operator's flag --allow-private-endpoints")
 
-// reserved are the ranges that are no provider's: the special-purpose registries of RFC 6890 with the IPv6 forms that carry
-// an IPv4 address, which a translator on the way would unwrap. netip's own predicates miss half of them.
+// reserved are the ranges that cannot be a provider's: the special-purpose registries of RFC 6890
+// (https://www.rfc-editor.org/rfc/rfc6890), and the IPv6 forms that embed an IPv4 address, which a translator on the
+// way would unwrap. The predicates of netip miss half of them.
 var reserved = parsePrefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 	"192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
@@ -26,7 +28,7 @@ var reserved = parsePrefixes(
 	"2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
 )
 
-// globalUnicastV6 is the only part of IPv6 that is given out.
+// globalUnicastV6 is the only part of IPv6 that is allocated.
 var globalUnicastV6 = netip.MustParsePrefix("2000::/3")
 
 func parsePrefixes(texts ...string) []netip.Prefix {
@@ -51,17 +53,17 @@ func public(address netip.Addr) bool {
 	return true
 }
 
-// numeric matches a host whose last label is a number, in a form that some resolvers take for an IPv4 address (2130706433,
-// 0x7f.1, 127.1) and netip does not. No name ends so: there is no such top-level domain.
+// numeric matches a host whose last label is a number, in a form that some resolvers take for an IPv4 address
+// (2130706433, 0x7f.1, 127.1) and netip does not. No name ends like that: there is no such top-level domain.
 var numeric = regexp.MustCompile(`(?i)(^|\.)(0x[0-9a-f]*|[0-9]+)\.?$`)
 
-// disguised reports whether a host may be an address that is written so that it does not look like one.
+// disguised reports whether a host may be an address in an unusual notation.
 func disguised(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err != nil && numeric.MatchString(host)
 }
 
-// dialGuard refuses private addresses after the name was resolved, so that no name, literal or rebinding gets around it.
+// dialGuard refuses private addresses after name resolution, so that no name, literal or DNS rebinding can bypass it.
 type dialGuard struct {
 	allowPrivate bool
 	// proxies are the host:port addresses of the manager's own HTTPS_PROXY, which usually are private.

@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package httpx is the one door through which the operator talks to the internet. It bounds time, sizes and connections,
-// refuses to dial private addresses, follows no redirect, keeps no cookie, and retries nothing.
+// Package httpx is the only HTTP client of the operator. It bounds times, sizes and connections, refuses to dial
+// private addresses, follows no redirects, keeps no cookies and retries nothing.
 package httpx
 
 import (
@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	// MaxBodyBytes is how much of a reply's body is read.
+	// MaxBodyBytes is the limit for the body of a reply.
 	MaxBodyBytes = 1 << 20
-	// MaxHeaderBytes is how much of a reply's header is read.
+	// MaxHeaderBytes is the limit for the header of a reply.
 	MaxHeaderBytes = 64 << 10
 
 	dialTimeout = 5 * time.Second
@@ -31,7 +31,7 @@ const (
 	idleTimeout = 90 * time.Second
 )
 
-// ErrBodyTooLarge is a reply whose body has more than MaxBodyBytes.
+// ErrBodyTooLarge reports a reply whose body exceeds MaxBodyBytes.
 var ErrBodyTooLarge = errors.New("the reply is larger than 1 MiB")
 
 // UserAgent is sent with every request; main sets its version.
@@ -41,19 +41,19 @@ var UserAgent = "payment-session-operator"
 type Options struct {
 	// AllowPrivate permits plain http and dialling loopback, private and reserved addresses, for tests and demos.
 	AllowPrivate bool
-	// MaxConnections to a host, and how many of them are kept for reuse.
+	// MaxConnections to a host. As many are kept for reuse.
 	MaxConnections int
 	// Timeout of a whole call, from the first byte sent to the last byte read.
 	Timeout time.Duration
 }
 
-// Client makes the calls of one account. It is safe for concurrent use.
+// Client sends the requests of one account. It is safe for concurrent use.
 type Client struct {
 	options   Options
 	transport *http.Transport
 }
 
-// Reply is a whole reply.
+// Reply is a complete reply.
 type Reply struct {
 	// Code is the HTTP status.
 	Code int
@@ -63,7 +63,7 @@ type Reply struct {
 	Body []byte
 }
 
-// New makes a client. Close it when its account goes.
+// New returns a client. Close it when its account is closed.
 func New(options Options) *Client {
 	proxies := httpproxy.FromEnvironment()
 	proxyFor := proxies.ProxyFunc()
@@ -75,7 +75,7 @@ func New(options Options) *Client {
 			if proxy == nil || err != nil {
 				return nil, err
 			}
-			// The dial will see the proxy's address only, so that the target has to be looked at here.
+			// The dialer sees only the proxy's address. Check the target here.
 			return proxy, guard.checkHost(request.Context(), request.URL.Hostname())
 		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -90,13 +90,13 @@ func New(options Options) *Client {
 	}}
 }
 
-// Close drops the connections that are kept for reuse.
+// Close closes the connections that are kept for reuse.
 func (c *Client) Close() {
 	c.transport.CloseIdleConnections()
 }
 
-// Do makes one call. Redirects are replies like any other. An error never holds the URL, whose query may be a credential:
-// the transport is used without http.Client, which would wrap every error in a *url.Error.
+// Do sends one request. A redirect is a reply like any other. An error never contains the URL, whose query may
+// contain a credential: Do uses the transport without http.Client, which would wrap every error in a *url.Error.
 func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) {
 	if request.URL.Scheme != "https" && !c.options.AllowPrivate {
 		return nil, fmt.Errorf("refusing to send credentials over %s: only https is allowed", request.URL.Scheme)
@@ -114,10 +114,10 @@ func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) 
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode == http.StatusSwitchingProtocols {
-		// Its body is the bare connection, which no timeout ends.
+		// The body of a 101 is the bare connection, which no timeout ends.
 		return &Reply{Code: response.StatusCode, Header: response.Header}, nil
 	}
-	// One byte more than allowed tells a body of just the limit from one that goes on.
+	// One byte more than allowed distinguishes a body of exactly the limit from a longer one.
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBodyBytes+1))
 	if err != nil {
 		return nil, explain(err)
@@ -128,7 +128,7 @@ func (c *Client) Do(ctx context.Context, request *http.Request) (*Reply, error) 
 	return &Reply{Code: response.StatusCode, Header: response.Header, Body: body}, nil
 }
 
-// explain turns a transport's error into one that is stable from try to try: no ports, no addresses of this side.
+// explain returns a transport's error in a form that is the same for each attempt: without local ports and addresses.
 func explain(err error) error {
 	var dns *net.DNSError
 	var timeout net.Error

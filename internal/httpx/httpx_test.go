@@ -17,11 +17,11 @@ import (
 
 const (
 	canary = "canary-key-1f7d"
-	// testTimeout is for calls that are not to time out.
+	// testTimeout is for calls that must not time out.
 	testTimeout = time.Minute
 )
 
-// get makes a call whose URL and header hold the canary.
+// get makes a call whose URL and header contain the canary.
 func get(t *testing.T, options Options, url string) (*Reply, error) {
 	t.Helper()
 	if options.Timeout == 0 {
@@ -44,7 +44,7 @@ func serve(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL
 }
 
-func TestErrorsNeverHoldTheCredential(t *testing.T) {
+func TestErrorsNeverContainTheCredential(t *testing.T) {
 	dropped := serve(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	huge := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(strings.Repeat("x", MaxBodyBytes+1)))
@@ -59,33 +59,39 @@ func TestErrorsNeverHoldTheCredential(t *testing.T) {
 		options Options
 		want    string
 	}{
-		"Dropped":    {"a connection cut before the reply", dropped, Options{AllowPrivate: true}, "closed before the reply"},
-		"Huge":       {"a body over the limit", huge, Options{AllowPrivate: true}, "larger than 1 MiB"},
-		"Wide":       {"a header over the limit", wide, Options{AllowPrivate: true}, "header is larger"},
-		"Hanging":    {"a server that never answers", hanging, Options{AllowPrivate: true, Timeout: time.Millisecond}, "within the timeout"},
-		"Refused":    {"nobody listens", "http://127.0.0.1:1", Options{AllowPrivate: true}, "refused"},
-		"PlainHTTP":  {"plain http without the flag", dropped, Options{}, "only https"},
+		"Dropped": {"a connection that is closed early", dropped, Options{AllowPrivate: true}, "closed before the reply"},
+		"Huge":    {"a body over the limit", huge, Options{AllowPrivate: true}, "larger than 1 MiB"},
+		"Wide":    {"a header over the limit", wide, Options{AllowPrivate: true}, "header is larger"},
+		"Hanging": {
+			"a server that never answers", hanging, Options{AllowPrivate: true, Timeout: time.Millisecond}, "within the timeout",
+		},
+		"Refused":    {"a port on which nothing listens", "http://127.0.0.1:1", Options{AllowPrivate: true}, "refused"},
+		"PlainHTTP":  {"plain HTTP without the flag", dropped, Options{}, "only https"},
 		"PrivateTLS": {"a loopback address without the flag", "https://127.0.0.1:1", Options{}, "--allow-private-endpoints"},
-		"MappedTLS":  {"the same address in its IPv6 form", "https://[::ffff:127.0.0.1]:1", Options{}, "--allow-private-endpoints"},
-		"NameTLS":    {"a name that resolves to a loopback address", "https://localhost:1", Options{}, "--allow-private-endpoints"},
+		"MappedTLS": {
+			"an IPv4-mapped loopback address", "https://[::ffff:127.0.0.1]:1", Options{}, "--allow-private-endpoints",
+		},
+		"NameTLS": {
+			"a name that resolves to a loopback address", "https://localhost:1", Options{}, "--allow-private-endpoints",
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := get(t, tc.options, tc.url)
 			if err == nil {
-				t.Fatalf("%s: want an error, got none", tc.reason)
+				t.Fatalf("%s: no error, want one", tc.reason)
 			}
 			if strings.Contains(err.Error(), canary) {
-				t.Errorf("%s: the error holds the credential: %v", tc.reason, err)
+				t.Errorf("%s: the error contains the credential: %v", tc.reason, err)
 			}
 			if !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("%s: error %q, want it to say %q", tc.reason, err, tc.want)
+				t.Errorf("%s: the error %q does not say %q", tc.reason, err, tc.want)
 			}
 		})
 	}
 }
 
-func TestRedirectsAreRepliesAndNotFollowed(t *testing.T) {
+func TestRedirectsAreNotFollowed(t *testing.T) {
 	target := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") })
 	source := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, target, http.StatusTemporaryRedirect)
@@ -99,8 +105,9 @@ func TestRedirectsAreRepliesAndNotFollowed(t *testing.T) {
 	}
 }
 
-// TestAnotherProtocolIsNotSpoken asks a server that switches to one and then says nothing: no timeout ends such a connection.
-func TestAnotherProtocolIsNotSpoken(t *testing.T) {
+// TestSwitchingProtocolsIsClosed calls a server that switches to another protocol and then sends nothing. The client
+// must close the connection, because no timeout ends it.
+func TestSwitchingProtocolsIsClosed(t *testing.T) {
 	closed := make(chan error, 1)
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		connection, buffered, err := http.NewResponseController(w).Hijack()
@@ -116,16 +123,18 @@ func TestAnotherProtocolIsNotSpoken(t *testing.T) {
 	})
 	reply, err := get(t, Options{AllowPrivate: true}, url)
 	if err != nil || reply.Code != http.StatusSwitchingProtocols || len(reply.Body) > 0 {
-		t.Errorf("%+v, %v; want a reply without a body", reply, err)
+		t.Errorf("reply %+v, error %v; want a reply with the code 101 and no body", reply, err)
 	}
 	if err := <-closed; !errors.Is(err, io.EOF) {
-		t.Errorf("the connection ended with %v, want it closed by us", err)
+		t.Errorf("the server reads the error %v, want EOF because the client has closed the connection", err)
 	}
 }
 
 func TestConnectionsAreReused(t *testing.T) {
 	connections := 0
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("{}"))
+	}))
 	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { connections++; return ctx }
 	server.Start()
 	t.Cleanup(server.Close)
@@ -141,6 +150,6 @@ func TestConnectionsAreReused(t *testing.T) {
 		}
 	}
 	if connections != 1 {
-		t.Errorf("10 calls one after the other took %d connections, want 1", connections)
+		t.Errorf("10 consecutive calls used %d connections, want 1", connections)
 	}
 }

@@ -1,8 +1,8 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package logs makes the manager's two logs from the same flags: the usual one, which must not show too much, and the audit log,
-// which must not leave anything out.
+// Package logs creates the manager's two logs from the same flags: the usual log, which must not show secrets, and
+// the audit log, which must be complete.
 package logs
 
 import (
@@ -12,15 +12,16 @@ import (
 )
 
 const (
-	// bodies is the verbosity from which on Kubernetes clients write the bodies of their requests to the log, those of Secrets
-	// included.
+	// bodies is the verbosity from which on Kubernetes clients log the bodies of requests, including those of Secrets:
+	// https://pkg.go.dev/k8s.io/client-go/transport#DebugWrappers
 	bodies = 8
-	// unsampled is the verbosity from which on nothing is left out. Below it, of equal messages within a second the first hundred
-	// are written and then each hundredth: https://pkg.go.dev/go.uber.org/zap/zapcore#NewSamplerWithOptions.
+	// unsampled is the verbosity from which on zap logs every message. Below it, zap logs the first hundred equal
+	// messages of a second and then every hundredth: https://pkg.go.dev/go.uber.org/zap/zapcore#NewSamplerWithOptions.
 	unsampled = 2
 )
 
-// Usual is the log of everything but the audit. Its verbosity stays below that of bodies, whatever the flags say.
+// Usual returns the log for everything but the audit. Its verbosity stays below that of bodies, whatever the flags
+// say.
 func Usual(flags zap.Options) logr.Logger {
 	if flags.Level != nil && flags.Level.Enabled(zapcore.Level(-bodies)) {
 		flags.Level = zapcore.Level(1 - bodies)
@@ -28,8 +29,8 @@ func Usual(flags zap.Options) logr.Logger {
 	return zap.New(zap.UseFlagOptions(&flags))
 }
 
-// Audit is the log of what may have changed something at a provider. Each line is written, whatever verbosity the flags ask for and
-// however many there are.
+// Audit returns the log of calls that may have changed something at a provider. It writes every line, whatever the
+// flags say and however many there are.
 func Audit(flags zap.Options) logr.Logger {
 	flags.Level = zapcore.Level(-unsampled)
 	return zap.New(zap.UseFlagOptions(&flags)).WithName("audit")

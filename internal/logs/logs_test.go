@@ -14,35 +14,40 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/logs"
 )
 
-var levels = []string{"", "--zap-log-level=error", "--zap-log-level=info", "--zap-log-level=debug", "--zap-log-level=10", "--zap-devel"}
+var levels = []string{
+	"", "--zap-log-level=error", "--zap-log-level=info", "--zap-log-level=debug", "--zap-log-level=10", "--zap-devel",
+}
 
-func TestTheAuditLogLeavesNothingOut(t *testing.T) {
+// TestAuditLogIsComplete checks that no level and no sampling drops a line of the audit log.
+func TestAuditLogIsComplete(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level, func(t *testing.T) {
 			options, written := parse(t, level)
 			audit := logs.Audit(options)
 			const many = 1000
 			for range many {
-				audit.Info("asked")
+				audit.Info("expired")
 			}
-			if lines := strings.Count(written.String(), "asked"); lines != many {
-				t.Errorf("%d of %d lines were written", lines, many)
+			if lines := strings.Count(written.String(), "expired"); lines != many {
+				t.Errorf("%d of %d lines were written, want all", lines, many)
 			}
 			if !strings.Contains(written.String(), "audit") {
-				t.Error("the lines do not bear the log's name")
+				t.Error("the lines do not have the name of the log")
 			}
 		})
 	}
 }
 
-func TestTheUsualLogEndsBeforeBodies(t *testing.T) {
+// TestUsualLogHasNoBodies checks that no level makes the log contain the bodies of requests to the API server, which
+// client-go logs at verbosity 8.
+func TestUsualLogHasNoBodies(t *testing.T) {
 	for _, level := range levels {
 		t.Run(level, func(t *testing.T) {
 			options, written := parse(t, level)
 			usual := logs.Usual(options)
 			usual.V(8).Info("Request Body")
 			if usual.V(8).Enabled() || written.Len() > 0 {
-				t.Errorf("a line at the verbosity of bodies was written: %s", written)
+				t.Errorf("verbosity 8 is enabled, or a line at that verbosity was written: %s", written)
 			}
 			usual.Error(nil, "trouble")
 			if !strings.Contains(written.String(), "trouble") {
@@ -52,7 +57,7 @@ func TestTheUsualLogEndsBeforeBodies(t *testing.T) {
 	}
 }
 
-// parse gives the options of a flag, as the manager parses it, and what is written with them.
+// parse parses a flag as the manager does. It returns the options and the buffer to which they write.
 func parse(t *testing.T, level string) (zap.Options, *bytes.Buffer) {
 	t.Helper()
 	written := &bytes.Buffer{}

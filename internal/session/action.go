@@ -11,76 +11,77 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
 // Action is what to do now.
 type Action struct {
-	// Call to make; empty for none. One that is queued for another operation is taken back.
-	Call v1alpha1.Operation
-	// Confirm asks for a live read of the object before the call, because its cause may be gone.
+	// Operation to request from the account; empty for none. A queued request for another operation is withdrawn.
+	Operation v1alpha1.Operation
+	// Confirm asks for a live read of the object right before the call, because its cause may be gone by then.
 	Confirm bool
-	// Verdict to write into the status; nil leaves the status as it is.
+	// Verdict to write into the status; nil leaves the status unchanged.
 	Verdict *Verdict
-	// Release takes the finalizer off.
+	// Release removes the finalizer.
 	Release bool
-	// Loud says why a release leaves a session that may still be payable; empty where it does not.
-	Loud string
-	// HandedOver is true where a release leaves the session to another object that wants it active.
+	// LeavesPayable is why the release may leave a session payable; empty where it does not.
+	LeavesPayable string
+	// HandedOver is true where the release leaves the session to another object that wants it active.
 	HandedOver bool
-	// Delete the object: its time to live is over.
+	// Delete the object, because its time to live is over.
 	Delete bool
-	// Wait until the next decision, if nothing else happens; 0 for no timer.
+	// Wait is the time until the next decision unless something happens before; 0 for no timer.
 	Wait time.Duration
 	// Memory for the next decision.
 	Memory Memory
 }
 
-// Verdict is what to say of the session in its status.
+// Verdict is what the status should say.
 type Verdict struct {
 	// Reason of the Ready condition.
 	Reason string
-	// Message of the Ready condition: ours, stable and bounded.
+	// Message of the Ready condition: our own words, stable and bounded.
 	Message string
 	// Ready is the status of the Ready condition.
 	Ready metav1.ConditionStatus
-	// Expired is the status of the Expired condition; empty leaves it as it is.
+	// Expired is the status of the Expired condition; empty leaves it unchanged.
 	Expired metav1.ConditionStatus
-	// Progress says which of Reconciling and Stalled is True.
+	// Progress selects the condition that is True, Reconciling or Stalled, or neither.
 	Progress Progress
-	// Alarming is true for what a person should look at.
-	Alarming bool
-	// Reopened is true where a closed session is shown open again.
+	// Warn is true where a person should get an Event.
+	Warn bool
+	// Reopened is true where a closed session is open again.
 	Reopened bool
-	// Holds is true where the object's deletion waits for what the verdict says. The message then says how to end that.
+	// Holds is true where the deletion of the object waits for the cause that the verdict names. The message then says
+	// how to end that.
 	Holds bool
 
 	// Result that proves a state; nil where nothing new was proved.
-	Result *upstream.Result
-	// Recognized is true where the provider has answered an expire call as for a session that it knows.
+	Result *call.Result
+	// Recognized is true once the provider has answered an expire call as it does for a session that it knows.
 	Recognized bool
 	// Handled is the value of the reconcile-at annotation that this answers; empty for none.
 	Handled string
 }
 
-// News reports whether a verdict says more to a person than the conditions before it: another reason, that the operator does not go on
-// by itself, that a closed session is open again, or that a deletion has begun to wait.
-func (v *Verdict) News(before []metav1.Condition) bool {
+// IsNews reports whether a verdict gives a person a reason to look again: another reason, an operator that is stuck,
+// a closed session that is open again, or a deletion that has begun to wait.
+func (v *Verdict) IsNews(before []metav1.Condition) bool {
 	ready := apimeta.FindStatusCondition(before, v1alpha1.ConditionReady)
 	return v.Reopened || ready == nil || ready.Reason != v.Reason ||
 		v.Progress == Stalled && !apimeta.IsStatusConditionTrue(before, v1alpha1.ConditionStalled) ||
 		v.Holds && !strings.HasSuffix(ready.Message, waysOut)
 }
 
-// Progress says whether the operator is at work or a person must be.
+// Progress says who has to act next.
 type Progress string
 
 // Values of Progress.
 const (
-	// Done needs nobody.
+	// Done: nobody has to act.
 	Done Progress = ""
-	// Reconciling goes on by itself.
+	// Reconciling: the operator continues without help.
 	Reconciling Progress = v1alpha1.ConditionReconciling
-	// Stalled needs a person.
+	// Stalled: a person has to act.
 	Stalled Progress = v1alpha1.ConditionStalled
 )

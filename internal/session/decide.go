@@ -13,17 +13,18 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// maxRefreshLength is how much of the reconcile-at annotation counts: an annotation may be longer than a status field.
+// maxRefreshLength is the length to which the reconcile-at annotation is cut: an annotation may be longer than a
+// status field.
 const maxRefreshLength = 256
 
-// decision is one decision while it is being made: what is known, and what will be remembered.
+// decision is the working state of one decision: the input, which stays as it is, and the memory, which changes.
 type decision struct {
 	Input
 
 	memory Memory
 }
 
-// Decide says what to do about a session.
+// Decide returns what to do about a session.
 func Decide(in Input) Action {
 	d := &decision{Input: in, memory: in.Memory}
 	d.catchUp()
@@ -32,35 +33,39 @@ func Decide(in Input) Action {
 		return d.decideDeletion()
 	}
 	action := d.decideLife()
-	// A closed session that has just been shown open again keeps its finalizer.
+	// A closed session that turns out to be open again keeps its finalizer.
 	action.Release = HasFinalizer(d.Session) && !WantsFinalizer(d.Session) && (d.stateAfter().Closed() || d.retains())
 	return action
 }
 
-// catchUp drops what is remembered of another desired state, of another endpoint, and of the time before the deletion.
+// catchUp drops memory that belongs to another desired state, to another endpoint, or to the time before the
+// deletion.
 func (d *decision) catchUp() {
 	before := d.memory
 	if desired := Desired(d.Session, d.Now); before.Desired != desired {
 		d.memory = Memory{
-			Desired: desired, DesiredSince: d.since(before.Desired == ""), Endpoint: before.Endpoint, ActedAt: before.ActedAt,
-			Recognized: before.Recognized, Refresh: before.Refresh, NextRefreshAt: before.NextRefreshAt,
+			Desired: desired, DesiredSince: d.desiredSince(before.Desired == ""),
+			Endpoint: before.Endpoint, ActedAt: before.ActedAt, Recognized: before.Recognized,
+			Refresh: before.Refresh, NextRefreshAt: before.NextRefreshAt,
 		}
 	}
 	if d.Endpoint != "" && d.memory.Endpoint != d.Endpoint {
 		if d.memory.Endpoint != "" {
-			d.memory = Memory{Desired: d.memory.Desired, DesiredSince: d.memory.DesiredSince, NextRefreshAt: d.memory.NextRefreshAt}
+			d.memory = Memory{
+				Desired: d.memory.Desired, DesiredSince: d.memory.DesiredSince, NextRefreshAt: d.memory.NextRefreshAt,
+			}
 		}
 		d.memory.Endpoint = d.Endpoint
 	}
 	if d.deleting() && !d.memory.Deleting {
-		// What was waited for patiently before is tried at once now that somebody waits for it.
+		// Somebody waits for the deletion now: do not sit out a long backoff.
 		d.memory.Deleting, d.memory.NextCallAt, d.memory.Attempts = true, time.Time{}, 0
 	}
 }
 
-// since is since when the desired state is what it is, as the object shows it. Where nothing is remembered, after a restart, an object
-// that is not as it should be has not been so since its Ready condition changed.
-func (d *decision) since(forgotten bool) time.Time {
+// desiredSince returns when the desired state became what it is, as far as the object shows it. After a restart the
+// memory is empty; an object that is not Ready has then not been as desired since its Ready condition changed.
+func (d *decision) desiredSince(forgotten bool) time.Time {
 	ready := d.ready()
 	switch {
 	case d.deleting():
@@ -83,7 +88,7 @@ func (d *decision) decideLife() Action {
 		return d.stay()
 	case d.Session.Spec.Suspend:
 		return d.conclude(v1alpha1.ReasonSuspended, "")
-	case d.closed() && d.outcomeState() == v1alpha1.SessionStateUnknown && !d.looking():
+	case d.closed() && d.outcomeState() == v1alpha1.SessionStateUnknown && !d.refreshing():
 		return d.stayClosed()
 	case d.Obstacle != nil && !d.provenClosed():
 		return d.obstructed()
@@ -96,23 +101,25 @@ func (d *decision) decideLife() Action {
 	}
 }
 
-// unaffected reports whether what prevents calls does not matter: the status shows what no call can change.
+// unaffected reports whether an obstacle or a suspension does not matter, because no call can change what the status
+// shows.
 func (d *decision) unaffected() bool {
-	prevented := d.Session.Spec.Suspend || d.Obstacle != nil
-	return prevented && d.settled() || d.Obstacle != nil && !d.Session.Spec.Suspend && d.shows(v1alpha1.ReasonInvalidSessionID)
+	obstructed := d.Obstacle != nil
+	suspended := d.Session.Spec.Suspend
+	return (suspended || obstructed) && d.settled() || obstructed && !suspended && d.row().checked
 }
 
-// looking reports whether a closed session is to be read for the annotation's sake: a look is due, or one is on its way. What has come
-// back and shows nothing does not reopen what was closed, and a look that cannot be made waits.
-func (d *decision) looking() bool {
+// refreshing reports whether a closed session has to be read because of the annotation: the read is due or under way.
+// A read that fails does not reopen the session, and one that cannot be made waits.
+func (d *decision) refreshing() bool {
 	if d.Outcome != nil || d.refresh() == "" || d.Obstacle != nil || d.InvalidSessionID {
 		return false
 	}
 	return d.memory.Next != "" || !d.Now.Before(d.memory.NextRefreshAt)
 }
 
-// Desired is what a session should be at a time: expired by its desiredState, because expireAt has come, or because it is being
-// deleted.
+// Desired returns the state that a session should have at a time. It should be expired if desiredState says so, if
+// expireAt has passed, or if it is being deleted.
 func Desired(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
 	if !session.DeletionTimestamp.IsZero() && session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
 		return v1alpha1.DesiredStateExpired
@@ -120,7 +127,8 @@ func Desired(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredSt
 	return DesiredBySpec(session, now)
 }
 
-// DesiredBySpec is what a session should be at a time by its spec alone, whether it is being deleted or not.
+// DesiredBySpec returns the state that a session should have at a time by its spec alone, whether or not it is being
+// deleted.
 func DesiredBySpec(session *v1alpha1.PaymentSession, now time.Time) v1alpha1.DesiredState {
 	at := session.Spec.ExpireAt
 	if session.Spec.DesiredState == v1alpha1.DesiredStateExpired || at != nil && !at.After(now) {
@@ -141,19 +149,23 @@ func (d *decision) shouldExpire() bool { return d.memory.Desired == v1alpha1.Des
 // mayExpire reports whether an expire call is wanted and allowed.
 func (d *decision) mayExpire() bool { return d.shouldExpire() && !d.DryRun }
 
-// outcomeState is the state that the outcome proves; unknown where it proves none. An open session in the reply to an expire call may be
-// the session as it was before the call.
+// outcomeState returns the state that the outcome proves; unknown where it proves none. An active session in the
+// reply to an expire call proves nothing: the reply may show the session as it was before the call.
 func (d *decision) outcomeState() v1alpha1.SessionState {
-	if d.Outcome == nil || d.Outcome.Operation == v1alpha1.OperationExpire && d.Outcome.Result.State == v1alpha1.SessionStateActive {
+	switch {
+	case d.Outcome == nil:
 		return v1alpha1.SessionStateUnknown
+	case d.Outcome.Operation == v1alpha1.OperationExpire && d.Outcome.Result.State == v1alpha1.SessionStateActive:
+		return v1alpha1.SessionStateUnknown
+	default:
+		return d.Outcome.Result.State
 	}
-	return d.Outcome.Result.State
 }
 
-// provenClosed reports whether the outcome has shown that the session can no longer be paid.
+// provenClosed reports whether the outcome proves that the session can no longer be paid.
 func (d *decision) provenClosed() bool { return d.outcomeState().Closed() }
 
-// stateAfter is the session's state with what the outcome proves.
+// stateAfter returns the session's state, updated by the outcome.
 func (d *decision) stateAfter() v1alpha1.SessionState {
 	if state := d.outcomeState(); state != v1alpha1.SessionStateUnknown {
 		return state
@@ -167,7 +179,7 @@ func (d *decision) retains() bool {
 	return d.Session.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
 }
 
-// refresh is the value of the reconcile-at annotation that was not handled yet; empty for none.
+// refresh returns the value of the reconcile-at annotation if it has not been handled yet, else "".
 func (d *decision) refresh() string { return refresh(d.Session) }
 
 func refresh(session *v1alpha1.PaymentSession) string {
@@ -181,9 +193,9 @@ func refresh(session *v1alpha1.PaymentSession) string {
 	return value
 }
 
-// AtRest reports whether nothing that becomes of its provider can matter to a session any more: it is closed, its finalizer is released,
-// and nobody asks for another look.
-func AtRest(session *v1alpha1.PaymentSession) bool {
+// Finished reports whether a session no longer depends on its provider: it is closed, its finalizer is released, and
+// no refresh is requested.
+func Finished(session *v1alpha1.PaymentSession) bool {
 	return session.Status.State.Closed() && !HasFinalizer(session) && refresh(session) == ""
 }
 
@@ -191,7 +203,7 @@ func (d *decision) ready() *metav1.Condition {
 	return apimeta.FindStatusCondition(d.Session.Status.Conditions, v1alpha1.ConditionReady)
 }
 
-// row is the row of the reason that the status shows; the zero row where it shows none.
+// row returns the row of the reason that the status shows; the zero row where it shows none.
 func (d *decision) row() row {
 	if ready := d.ready(); ready != nil {
 		return table[ready.Reason]
@@ -199,28 +211,29 @@ func (d *decision) row() row {
 	return row{}
 }
 
-// shows reports whether the status shows a reason, of whatever spec.
+// shows reports whether the status shows a reason, whichever generation of the spec it belongs to.
 func (d *decision) shows(reason string) bool {
 	ready := d.ready()
 	return ready != nil && ready.Reason == reason
 }
 
-// current reports whether what the status shows is of the present spec.
+// current reports whether the Ready condition belongs to the present spec.
 func (d *decision) current() bool {
 	ready := d.ready()
 	return ready != nil && ready.ObservedGeneration == d.Session.Generation
 }
 
-// stayClosed is for a session that can no longer be paid: no call, the conditions that its desired state gives, and its time to live.
+// stayClosed handles a session that can no longer be paid: it makes no call, sets the conditions and observes the
+// time to live.
 func (d *decision) stayClosed() Action {
 	reason := d.reasonForState(d.Session.Status.State)
 	action := d.conclude(reason, string(d.Session.Status.State))
 	if pause := d.memory.NextRefreshAt.Sub(d.Now); pause > 0 {
-		// Until then it is remembered that the session was looked at.
+		// The memory of the last refresh is needed until then.
 		action.Wait = soonest(action.Wait, pause)
 	}
 	ttl := d.Session.Spec.TTLAfterClosed
-	if ttl == nil || d.Session.Status.ClosedAt == nil || table[reason].kept {
+	if ttl == nil || d.Session.Status.ClosedAt == nil || table[reason].keepsObject {
 		return action
 	}
 	if left := d.Session.Status.ClosedAt.Add(ttl.Duration).Sub(d.Now); left > 0 {
@@ -231,7 +244,7 @@ func (d *decision) stayClosed() Action {
 	return action
 }
 
-// reasonForState is the reason for a state that the provider has shown and that needs no further call now.
+// reasonForState returns the reason for a state that the provider has shown and that needs no call now.
 func (d *decision) reasonForState(state v1alpha1.SessionState) string {
 	switch {
 	case d.shouldExpire() && state.Closed() && !d.closedInTime():
@@ -247,13 +260,13 @@ func (d *decision) reasonForState(state v1alpha1.SessionState) string {
 	}
 }
 
-// closedInTime reports whether the session was closed before the time came at which it should be expired: what happened then was wanted.
+// closedInTime reports whether the session was closed before expireAt: what happened until then was as desired.
 func (d *decision) closedInTime() bool {
 	return d.scheduled() && d.Session.Status.ClosedAt != nil && d.Session.Status.ClosedAt.Before(d.Session.Spec.ExpireAt)
 }
 
 func (d *decision) obstructed() Action {
-	// What comes back after the obstacle has gone is worth a call at once.
+	// Make the call at once when the obstacle is gone.
 	d.memory.NextCallAt = time.Time{}
 	return d.conclude(d.Obstacle.Reason, d.Obstacle.Message)
 }

@@ -11,27 +11,28 @@ import (
 )
 
 const (
-	// maxHold is the longest time between two looks at a deletion that is held.
+	// maxHold is the longest time between two attempts at a deletion that waits.
 	maxHold = 5 * time.Minute
-	// missingInterval lies between the two answers that must say the same of a session which was never seen.
+	// missingInterval is the time between two "no such session" replies that release a session which was never seen.
 	missingInterval = 10 * time.Second
 
-	waysOut = " The deletion of this object waits for it. To let the object go and leave the session as it is, set spec.deletionPolicy: Retain."
+	waysOut = " The deletion of this object waits for that. To delete the object and leave the session as it is, set " +
+		"spec.deletionPolicy: Retain."
 )
 
-// HasFinalizer reports whether a session bears our finalizer.
+// HasFinalizer reports whether a session has our finalizer.
 func HasFinalizer(session *v1alpha1.PaymentSession) bool {
 	return slices.Contains(session.Finalizers, v1alpha1.ExpireFinalizer)
 }
 
-// WantsFinalizer reports whether a session that is not being deleted should bear our finalizer: it does until it can no longer
-// be paid, so that finished sessions need no operator.
+// WantsFinalizer reports whether a session that is not being deleted should have our finalizer. It should until it
+// can no longer be paid, so that the API server can delete a closed session without the operator.
 func WantsFinalizer(session *v1alpha1.PaymentSession) bool {
 	return session.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain && !session.Status.State.Closed()
 }
 
-// NeedsProvider reports whether a session has unfinished business with its provider: it bears the finalizer or should, or it lives, should
-// be expired and is not closed.
+// NeedsProvider reports whether a session still needs its provider: it has the finalizer or should have it, or it is
+// not being deleted, should be expired and is not closed.
 func NeedsProvider(session *v1alpha1.PaymentSession, now time.Time) bool {
 	if HasFinalizer(session) {
 		return true
@@ -40,14 +41,14 @@ func NeedsProvider(session *v1alpha1.PaymentSession, now time.Time) bool {
 	return lives && (WantsFinalizer(session) || DesiredBySpec(session, now) == v1alpha1.DesiredStateExpired)
 }
 
-// ReleasedAtOnce reports whether a session that is being deleted is released before anything is looked up.
+// ReleasedAtOnce reports whether a session that is being deleted is released before its provider is looked up.
 func ReleasedAtOnce(session *v1alpha1.PaymentSession, uninstalling bool) bool {
 	return session.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || uninstalling || session.Status.State.Closed()
 }
 
 func (d *decision) deleting() bool { return !d.Session.DeletionTimestamp.IsZero() }
 
-// recognized reports whether the provider has ever answered an expire call as for a session that it knows.
+// recognized reports whether the provider has ever answered an expire call as it does for a session that it knows.
 func (d *decision) recognized() bool { return d.memory.Recognized || d.Session.Status.Recognized }
 
 // seen reports whether the provider has ever shown that it knows the session.
@@ -55,7 +56,7 @@ func (d *decision) seen() bool {
 	return d.Session.Status.State != v1alpha1.SessionStateUnknown || d.recognized()
 }
 
-// decideDeletion decides about a session that is being deleted, by the table of the design's section 4.
+// decideDeletion decides about a session that is being deleted. docs/operations.md has the same table for users.
 func (d *decision) decideDeletion() Action {
 	switch {
 	case !HasFinalizer(d.Session):
@@ -64,8 +65,8 @@ func (d *decision) decideDeletion() Action {
 		return d.release("")
 	case d.provenClosed():
 		return d.releaseClosed()
-	case d.hopeless() != "":
-		return d.release(d.hopeless())
+	case d.unexpirable() != "":
+		return d.release(d.unexpirable())
 	case d.Session.Spec.Suspend:
 		return d.conclude(v1alpha1.ReasonSuspended, "")
 	case d.takenOver():
@@ -83,40 +84,35 @@ func (d *decision) decideDeletion() Action {
 	}
 }
 
-// hopeless says why no call can ever expire the session; empty where one may.
-func (d *decision) hopeless() string {
-	switch {
-	case d.neverValid():
-		return "its id is not one of the provider's"
-	case d.shows(v1alpha1.ReasonExpireUnsupported), d.outcomeIs(v1alpha1.OutcomeUnsupported):
-		return "the provider cannot expire it by a call: it stays payable until it runs out"
+// unexpirable returns why no call can ever expire the session; empty where a call may.
+func (d *decision) unexpirable() string {
+	switch shown := d.row(); {
+	case d.InvalidSessionID && !d.seen():
+		return table[v1alpha1.ReasonInvalidSessionID].unexpirable
+	case shown.unexpirable != "" && !shown.checked, shown.checked && d.Obstacle != nil && !d.seen():
+		return shown.unexpirable
+	case d.Outcome != nil:
+		return table[reasonOf[d.Outcome.Result.Outcome]].unexpirable
 	default:
 		return ""
 	}
 }
 
-// takenOver reports whether another object wants active what this one wanted active itself, as after a rename in Git.
+// takenOver reports whether another object wants the session active, as this one did by its spec: for example after a
+// rename in Git.
 func (d *decision) takenOver() bool {
 	return d.Duplicate && DesiredBySpec(d.Session, d.Now) == v1alpha1.DesiredStateActive
 }
 
-// served reports whether the only obstacle is that the namespace is no longer allowed. One that was served keeps its right to
-// expire what it opened.
-func (d *decision) served() bool {
-	return d.Obstacle.Reason == v1alpha1.ReasonNamespaceNotAllowed && d.seen()
-}
-
-// neverValid reports whether the class refuses the session's id, or did before where nobody can ask it now. A session that the
-// provider has shown proves that it is the class that is wrong.
-func (d *decision) neverValid() bool {
-	return !d.seen() && (d.InvalidSessionID || d.Obstacle != nil && d.shows(v1alpha1.ReasonInvalidSessionID))
-}
+// served reports whether the obstacle does not stop the deletion, because the operator has served the session before.
+// A namespace that is no longer allowed keeps its right to expire what it opened.
+func (d *decision) served() bool { return table[d.Obstacle.Reason].servedAnyway && d.seen() }
 
 func (d *decision) outcomeIs(outcome v1alpha1.Outcome) bool {
 	return d.Outcome != nil && d.Outcome.Result.Outcome == outcome
 }
 
-// hold says of an object that is being deleted that its deletion waits for what the verdict says.
+// hold adds to the verdict of an object that is being deleted that the deletion waits.
 func (d *decision) hold(verdict *Verdict) {
 	if d.deleting() {
 		verdict.Holds = true
@@ -124,35 +120,44 @@ func (d *decision) hold(verdict *Verdict) {
 	}
 }
 
-func (d *decision) release(loud string) Action {
-	return Action{Release: true, Loud: loud, Memory: d.memory}
+// release releases a session. leavesPayable is why it may stay payable; empty where it does not.
+func (d *decision) release(leavesPayable string) Action {
+	return Action{Release: true, LeavesPayable: leavesPayable, Memory: d.memory}
 }
 
-// handOver releases a session without a call: it is another object's.
+// handOver releases a session without a call, because another object takes it over.
 func (d *decision) handOver() Action {
 	action := d.release("")
 	action.HandedOver = true
 	return action
 }
 
-// releaseClosed releases a session that the provider has just shown to be closed. Its status is written only for those who hold the
-// object with a finalizer of their own: without one it is gone with the next write.
+// releaseClosed releases a session that has just been proven closed. It writes the status only for others who hold
+// the object with a finalizer of their own: without one the object is gone after the release.
 func (d *decision) releaseClosed() Action {
 	action := d.release("")
-	if rest := d.stillPayable(); rest != "" {
-		action.Loud = "the session is closed, and still payable is " + rest
-	}
+	action.LeavesPayable = LeavesPayable(d.stillPayable())
 	if len(d.Session.Finalizers) > 1 {
 		action.Verdict = d.verdict(d.reasonForState(d.outcomeState()), string(d.outcomeState()))
 	}
 	return action
 }
 
-// handleMissing releases a session that the provider does not know and never knew, once it has said so twice in a row. An account that
-// has not found any session since its endpoint or its credentials changed may be the wrong one: it must say so for longer.
+// LeavesPayable returns the message for a closed session that leaves something payable; empty where it leaves
+// nothing.
+func LeavesPayable(stillPayable string) string {
+	if stillPayable == "" {
+		return ""
+	}
+	return "the session is closed, but this can still be paid: " + stillPayable
+}
+
+// handleMissing releases a session that the provider does not know and never knew, after two such replies in a row.
+// An account that has not found any session since its endpoint or its credentials changed may be the wrong one: its
+// replies must be the same for longer.
 func (d *decision) handleMissing() Action {
-	if d.memory.MissingSince.IsZero() || d.memory.MissingAccess != d.Outcome.Access {
-		d.memory.MissingSince, d.memory.MissingAccess = d.Now, d.Outcome.Access
+	if d.memory.MissingSince.IsZero() || d.memory.MissingAccess != d.Outcome.AccessEpoch {
+		d.memory.MissingSince, d.memory.MissingAccess = d.Now, d.Outcome.AccessEpoch
 	}
 	left := missingInterval - d.Now.Sub(d.memory.MissingSince)
 	if !d.AccountFound {

@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
@@ -24,6 +24,7 @@ func deleting(f *Input) {
 	f.Session.Generation = 2
 }
 
+func released(f *Input)     { f.Session.Finalizers = nil }
 func retained(f *Input)     { f.Session.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain }
 func uninstalling(f *Input) { f.Uninstalling = true }
 func duplicate(f *Input)    { f.Duplicate = true }
@@ -33,83 +34,151 @@ func notAllowed(f *Input) {
 	f.Obstacle = &Obstacle{Reason: v1alpha1.ReasonNamespaceNotAllowed, Message: "not allowed"}
 }
 
-// ended is what a row expects of an Action about a deletion.
+// ended is the part of an Action about a deletion that a case expects.
 type ended struct {
-	Call    v1alpha1.Operation
-	Confirm bool
-	Release bool
-	Loud    bool
-	Reason  string
-	Wait    time.Duration
+	Operation     v1alpha1.Operation
+	Confirm       bool
+	Release       bool
+	LeavesPayable bool
+	Reason        string
+	Wait          time.Duration
 }
 
 func TestDecideDeletion(t *testing.T) {
-	const active, processing = v1alpha1.SessionStateActive, v1alpha1.SessionStateProcessing
-	const expired, completed = v1alpha1.SessionStateExpired, v1alpha1.SessionStateCompleted
-	released := ended{Release: true}
+	release := ended{Release: true}
 	cases := []struct {
 		reason string
-		facts  Input
+		input  Input
 		want   ended
 	}{
-		{"without our finalizer there is nothing to do", given(deleting, func(f *Input) { f.Session.Finalizers = nil }), ended{}},
-		{"Retain lets go at once, whatever is missing", given(deleting, retained, missing), released},
-		{"Retain lets go of a suspended session too", given(deleting, retained, suspended), released},
-		{"an uninstall lets go at once", given(deleting, uninstalling, missing), released},
-		{"a closed session goes", given(deleting, told("Expired", expired), missing), released},
-		{"a paid session goes", given(deleting, told("PaymentCompleted", completed)), released},
-		{"an id that the class refuses: nothing can be done, said loudly", given(deleting, invalidID), ended{Release: true, Loud: true}},
-		{"the same, known from before, with the provider gone", given(deleting, told("InvalidSessionID", ""), missing), ended{Release: true, Loud: true}},
-		{"the class refused the id before, and was corrected: expire it", given(deleting, told("InvalidSessionID", "")), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"the class refuses the id of a session that the provider has shown: hold, the class is wrong", given(deleting, told("Observed", active), invalidID), ended{Reason: "InvalidSessionID", Wait: maxHold}},
-		{"it cannot be expired by a call, said loudly", given(deleting, told("ExpireUnsupported", "")), ended{Release: true, Loud: true}},
-		{"it turns out that it cannot be expired by a call", given(deleting, cameOutcome(expire, v1alpha1.OutcomeUnsupported)), ended{Release: true, Loud: true}},
-		{"another live object wants it active", given(deleting, with(gen.Active), duplicate), released},
-		{"another live object wants it active, and the provider is gone", given(deleting, with(gen.Active), duplicate, missing), released},
-		{"another live object wants it active, and this one wanted it expired", given(deleting, duplicate), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"another live object wants it active, and this one's expireAt has come", given(deleting, with(gen.ExpireAt(now)), duplicate), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"an active session is expired, once a live read confirms the deletion", given(deleting), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"one that should have stayed active is expired too", given(deleting, with(gen.Active), told("Observed", active)), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"what was backed off from is tried at once", given(deleting, told("ExpireRefused", active), remembering(Memory{NextCallAt: now.Add(time.Hour)})), ended{Call: observe, Wait: silence}},
-		{"the reply proves the end: let go, without a status that nobody would read", given(deleting, cameState(expire, expired)), released},
-		{"a payment was quicker: let go", given(deleting, cameState(observe, completed)), released},
-		{"somebody else holds the object: tell them", given(deleting, heldByOthers, cameState(expire, expired)), ended{Release: true, Reason: "Expired"}},
-		{"accepted and not visible yet: read", given(deleting, cameState(expire, active)), ended{Call: observe, Reason: "AwaitingConfirmation", Wait: maxHold}},
-		{"accepted, of a session that was seen: read, without another write", given(deleting, told("Observed", active), cameState(expire, active)), ended{Call: observe, Wait: silence}},
-		{"still not visible: hold", given(deleting, cameState(observe, active), remembering(Memory{Expire: EndingAccepted, ActedAt: now.Add(-time.Second)})), ended{Reason: "AwaitingConfirmation", Wait: time.Second}},
-		{"not known and never seen: ask once more", given(deleting, cameOutcome(expire, v1alpha1.OutcomeNotFound)), ended{Reason: "SessionNotFound", Wait: missingInterval}},
-		{"not known, 10 s later: let go", given(deleting, found, cameOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, MissingSince: now.Add(-missingInterval)})), ended{Release: true, Loud: true}},
-		{"not known, 10 s later, by an account that has found nothing yet: ask on", given(deleting, cameOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, MissingSince: now.Add(-missingInterval)})), ended{Reason: "SessionNotFound", Wait: missingInterval}},
-		{"not known for 2 minutes, by such an account: let go", given(deleting, cameOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, MissingSince: now.Add(-Patience)})), ended{Release: true, Loud: true}},
-		{"not known by one set of credentials, and by another: begin anew", given(deleting, found, cameOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, MissingSince: now.Add(-time.Hour), MissingAccess: 7})), ended{Reason: "SessionNotFound", Wait: missingInterval}},
-		{"not known, but the provider has accepted an expire call: hold", given(deleting, found, cameOutcome(observe, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, Recognized: true, MissingSince: now.Add(-time.Hour)})), ended{Reason: "SessionNotFound", Wait: time.Second}},
-		{"the same, after a restart", given(deleting, found, recognized, cameOutcome(observe, v1alpha1.OutcomeNotFound)), ended{Reason: "SessionNotFound", Wait: time.Second}},
-		{"not known, but it was seen before: hold", given(deleting, told("Observed", active), cameOutcome(expire, v1alpha1.OutcomeNotFound)), ended{Reason: "SessionNotFound", Wait: time.Second}},
-		{"not known for long, but it was seen before: hold, and look again", given(deleting, told("Observed", active), cameOutcome(expire, v1alpha1.OutcomeNotFound), remembering(Memory{Deleting: true, Trouble: "SessionNotFound", TroubleSince: now.Add(-Patience), Attempts: 20})), ended{Reason: "SessionNotFound", Wait: maxHold}},
-		{"found to be missing while it lived: asked again", given(deleting, stalledAs("SessionNotFound")), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"a payment in flight: hold", given(deleting, cameState(observe, processing)), ended{Reason: "PaymentInProgress", Wait: time.Second}},
-		{"refused: hold", given(deleting, cameState(observe, active), remembering(Memory{Deleting: true, Expire: EndingRefused})), ended{Reason: "ExpireRefused", Wait: time.Second}},
-		{"throttled: hold", given(deleting, cameOutcome(expire, v1alpha1.OutcomeThrottled)), ended{Reason: "Throttled", Wait: time.Second}},
-		{"unavailable: hold", given(deleting, cameOutcome(expire, v1alpha1.OutcomeUnavailable)), ended{Reason: "ProviderUnavailable", Wait: time.Second}},
-		{"credentials rejected: hold", given(deleting, cameOutcome(expire, v1alpha1.OutcomeCredentialsRejected)), ended{Reason: "CredentialsRejected", Wait: maxHold}},
+		{"without our finalizer: do nothing",
+			given(deleting, released), ended{}},
+		{"Retain: release at once, even without a provider", given(deleting, retained, missing), release},
+		{"Retain, and suspended: release", given(deleting, retained, suspended), release},
+		{"an uninstall: release at once", given(deleting, uninstalling, missing), release},
+		{"a closed session: release", given(deleting, showing("Expired", expired), missing), release},
+		{"a paid session: release", given(deleting, showing("PaymentCompleted", completed)), release},
+		{"an id that the class rejects: release, and report that it may be payable",
+			given(deleting, invalidID), ended{Release: true, LeavesPayable: true}},
+		{"an id that the class rejected before, and no provider: release, and report it",
+			given(deleting, showing("InvalidSessionID", ""), missing), ended{Release: true, LeavesPayable: true}},
+		{"the class rejected the id before, and was fixed: expire",
+			given(deleting, showing("InvalidSessionID", "")), ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"the class rejects the id of a session that the provider has shown: hold, because the class is wrong",
+			given(deleting, showing("Observed", active), invalidID), ended{Reason: "InvalidSessionID", Wait: maxHold}},
+		{"it cannot be expired by a call: release, and report it",
+			given(deleting, showing("ExpireUnsupported", "")), ended{Release: true, LeavesPayable: true}},
+		{"the outcome is that it cannot be expired by a call: release, and report it",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeUnsupported)), ended{Release: true, LeavesPayable: true}},
+		{"another object wants it active: release", given(deleting, with(gen.Active), duplicate), release},
+		{"another object wants it active, and there is no provider: release",
+			given(deleting, with(gen.Active), duplicate, missing), release},
+		{"another object wants it active, and this one wants it expired: expire",
+			given(deleting, duplicate), ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"another object wants it active, and this one's expireAt has passed: expire",
+			given(deleting, with(gen.ExpireAt(now)), duplicate), ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"a payable session: expire, if a live read confirms the deletion",
+			given(deleting), ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"a session whose desired state is active: expire too",
+			given(deleting, with(gen.Active), showing("Observed", active)),
+			ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"a retry that waits for its backoff: try at once",
+			given(deleting, showing("ExpireRefused", active), remembering(Memory{NextCallAt: now.Add(time.Hour)})),
+			ended{Operation: observe, Wait: pendingGrace}},
+		{"the reply proves the end: release, without a status that nobody would read",
+			given(deleting, afterState(expire, expired)), release},
+		{"it was paid before: release", given(deleting, afterState(observe, completed)), release},
+		{"another finalizer keeps the object: release, and write the status",
+			given(deleting, heldByOthers, afterState(expire, expired)), ended{Release: true, Reason: "Expired"}},
+		{"accepted and not visible yet: read",
+			given(deleting, afterState(expire, active)),
+			ended{Operation: observe, Reason: "AwaitingConfirmation", Wait: maxHold}},
+		{"accepted, of a session that the provider has shown: read, without another write",
+			given(deleting, showing("Observed", active), afterState(expire, active)),
+			ended{Operation: observe, Wait: pendingGrace}},
+		{"still not visible: hold",
+			given(deleting, afterState(observe, active),
+				remembering(Memory{Expire: EndingAccepted, ActedAt: now.Add(-time.Second)})),
+			ended{Reason: "AwaitingConfirmation", Wait: time.Second}},
+		{"not found and never shown: call once more",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeNotFound)),
+			ended{Reason: "SessionNotFound", Wait: missingInterval}},
+		{"not found, 10 s later: release",
+			given(deleting, found, afterOutcome(expire, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, MissingSince: now.Add(-missingInterval)})),
+			ended{Release: true, LeavesPayable: true}},
+		{"not found, 10 s later, with an account that has found no session yet: call again",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, MissingSince: now.Add(-missingInterval)})),
+			ended{Reason: "SessionNotFound", Wait: missingInterval}},
+		{"not found for 2 minutes, with such an account: release",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, MissingSince: now.Add(-Patience)})),
+			ended{Release: true, LeavesPayable: true}},
+		{"not found with the previous credentials, and now with others: start again",
+			given(deleting, found, afterOutcome(expire, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, MissingSince: now.Add(-time.Hour), MissingAccess: 7})),
+			ended{Reason: "SessionNotFound", Wait: missingInterval}},
+		{"not found, but the provider has accepted an expire call: hold",
+			given(deleting, found, afterOutcome(observe, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, Recognized: true, MissingSince: now.Add(-time.Hour)})),
+			ended{Reason: "SessionNotFound", Wait: time.Second}},
+		{"not found, but the provider had accepted an expire call before a restart: hold",
+			given(deleting, found, recognized, afterOutcome(observe, v1alpha1.OutcomeNotFound)),
+			ended{Reason: "SessionNotFound", Wait: time.Second}},
+		{"not found, but shown before: hold",
+			given(deleting, showing("Observed", active), afterOutcome(expire, v1alpha1.OutcomeNotFound)),
+			ended{Reason: "SessionNotFound", Wait: time.Second}},
+		{"not found for a long time, but shown before: hold, and read again",
+			given(deleting, showing("Observed", active), afterOutcome(expire, v1alpha1.OutcomeNotFound),
+				remembering(Memory{Deleting: true, Trouble: "SessionNotFound", TroubleSince: now.Add(-Patience), Attempts: 20})),
+			ended{Reason: "SessionNotFound", Wait: maxHold}},
+		{"not found before the deletion: call again",
+			given(deleting, showingStalled("SessionNotFound")), ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"a payment in flight: hold",
+			given(deleting, afterState(observe, processing)), ended{Reason: "PaymentInProgress", Wait: time.Second}},
+		{"refused: hold",
+			given(deleting, afterState(observe, active), remembering(Memory{Deleting: true, Expire: EndingRefused})),
+			ended{Reason: "ExpireRefused", Wait: time.Second}},
+		{"throttled: hold",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeThrottled)), ended{Reason: "Throttled", Wait: time.Second}},
+		{"unavailable: hold",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeUnavailable)),
+			ended{Reason: "ProviderUnavailable", Wait: time.Second}},
+		{"credentials rejected: hold",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeCredentialsRejected)),
+			ended{Reason: "CredentialsRejected", Wait: maxHold}},
 		{"no provider: hold", given(deleting, missing), ended{Reason: "ProviderNotFound", Wait: Patience}},
 		{"suspended: hold", given(deleting, suspended), ended{Reason: "Suspended", Wait: maxHold}},
-		{"a dry run reads", given(deleting, dryRun), ended{Call: observe, Wait: silence}},
-		{"a dry run holds what it would expire", given(deleting, dryRun, cameState(observe, active)), ended{Reason: "WouldExpire", Wait: maxHold}},
-		{"a dry run holds what it knows to be active without a read", given(deleting, dryRun, neverPolls, told("Observed", active)), ended{Reason: "WouldExpire", Wait: maxHold}},
-		{"its call has been pending for 10 s", given(deleting, told("Observed", active), limited, remembering(Memory{Deleting: true, Next: expire, PendingSince: now.Add(-silence)})), ended{Call: expire, Confirm: true, Reason: "Expiring", Wait: maxHold}},
-		{"the provider answers no call", given(deleting, told("Observed", active), outage), ended{Call: expire, Confirm: true, Reason: "ProviderUnavailable", Wait: maxHold}},
-		{"a namespace that was served may expire what it opened", given(deleting, told("Observed", active), notAllowed), ended{Call: expire, Confirm: true, Wait: silence}},
-		{"a namespace that was never served may not", given(deleting, notAllowed), ended{Reason: "NamespaceNotAllowed", Wait: Patience}},
+		{"a dry run: read", given(deleting, dryRun), ended{Operation: observe, Wait: pendingGrace}},
+		{"a dry run of an active session: hold",
+			given(deleting, dryRun, afterState(observe, active)), ended{Reason: "WouldExpire", Wait: maxHold}},
+		{"a dry run of a session that is known to be active: hold, without a read",
+			given(deleting, dryRun, neverPolls, showing("Observed", active)), ended{Reason: "WouldExpire", Wait: maxHold}},
+		{"its call has been pending for 10 s: report it",
+			given(deleting, showing("Observed", active), limited,
+				remembering(Memory{Deleting: true, Next: expire, PendingSince: now.Add(-pendingGrace)})),
+			ended{Operation: expire, Confirm: true, Reason: "Expiring", Wait: maxHold}},
+		{"an outage: report it",
+			given(deleting, showing("Observed", active), outage),
+			ended{Operation: expire, Confirm: true, Reason: "ProviderUnavailable", Wait: maxHold}},
+		{"a namespace that is no longer allowed: expire a session that was shown",
+			given(deleting, showing("Observed", active), notAllowed),
+			ended{Operation: expire, Confirm: true, Wait: pendingGrace}},
+		{"a namespace that was never allowed: hold",
+			given(deleting, notAllowed), ended{Reason: "NamespaceNotAllowed", Wait: Patience}},
 	}
 	for _, tc := range cases {
 		t.Run(tc.reason, func(t *testing.T) {
-			action := Decide(tc.facts)
-			got := ended{Call: action.Call, Confirm: action.Confirm, Release: action.Release, Loud: action.Loud != "", Wait: action.Wait}
+			action := Decide(tc.input)
+			got := ended{
+				Operation: action.Operation, Confirm: action.Confirm, Release: action.Release,
+				LeavesPayable: action.LeavesPayable != "", Wait: action.Wait,
+			}
 			if action.Verdict != nil {
 				got.Reason = action.Verdict.Reason
 				if !got.Release && !strings.Contains(action.Verdict.Message, "deletionPolicy: Retain") {
-					t.Errorf("message %q does not say the way out", action.Verdict.Message)
+					t.Errorf("the message %q does not say how to end the wait", action.Verdict.Message)
 				}
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -119,15 +188,15 @@ func TestDecideDeletion(t *testing.T) {
 	}
 }
 
-// TestAnswersThatASessionIsMissingMustBeInARow has another answer between two that say so.
-func TestAnswersThatASessionIsMissingMustBeInARow(t *testing.T) {
+// TestNotFoundMustBeConsecutive has another outcome between two NotFound: the session must not be released.
+func TestNotFoundMustBeConsecutive(t *testing.T) {
 	for between := range reasonOf {
 		if between == v1alpha1.OutcomeNotFound || between == v1alpha1.OutcomeUnsupported {
 			continue
 		}
 		memory := Memory{}
 		for step, outcome := range []v1alpha1.Outcome{v1alpha1.OutcomeNotFound, between, v1alpha1.OutcomeNotFound} {
-			in := given(deleting, found, remembering(memory), cameOutcome(expire, outcome))
+			in := given(deleting, found, remembering(memory), afterOutcome(expire, outcome))
 			in.Now = now.Add(time.Duration(step) * missingInterval)
 			action := Decide(in)
 			if action.Release {
@@ -138,51 +207,57 @@ func TestAnswersThatASessionIsMissingMustBeInARow(t *testing.T) {
 	}
 }
 
-// TestADeletionThatWaitsSaysWhatIsKnown has a session that was seen active and of which the last call showed nothing.
-func TestADeletionThatWaitsSaysWhatIsKnown(t *testing.T) {
-	known := Decide(given(deleting, told("Observed", v1alpha1.SessionStateActive), cameOutcome(expire, v1alpha1.OutcomeUnavailable))).Verdict
-	unknownYet := Decide(given(deleting, cameOutcome(expire, v1alpha1.OutcomeUnavailable))).Verdict
-	if known.Expired != no || unknownYet.Expired != unknown {
-		t.Errorf("Expired is %s of one that was seen active and %s of one that was never seen; want False and Unknown", known.Expired, unknownYet.Expired)
+// TestHeldDeletionKeepsTheKnownState has a session that was shown as active before a call that showed no state.
+func TestHeldDeletionKeepsTheKnownState(t *testing.T) {
+	unavailable := afterOutcome(expire, v1alpha1.OutcomeUnavailable)
+	if got := Decide(given(deleting, showing("Observed", active), unavailable)).Verdict.Expired; got != no {
+		t.Errorf("Expired is %s for a session that was shown as active, want False", got)
+	}
+	if got := Decide(given(deleting, unavailable)).Verdict.Expired; got != unknown {
+		t.Errorf("Expired is %s for a session that was never shown, want Unknown", got)
 	}
 }
 
-func TestWhatIsStillPayableIsSaid(t *testing.T) {
-	used := came(observe, upstream.Result{Outcome: v1alpha1.OutcomeAccepted, State: v1alpha1.SessionStateCompleted, Status: "completed", StillPayable: "the invoice"})
+// TestStillPayableIsReported has a session that is closed and leaves something else payable.
+func TestStillPayableIsReported(t *testing.T) {
+	used := after(observe, call.Result{
+		Outcome: v1alpha1.OutcomeAccepted, State: completed, Status: "completed", StillPayable: "the invoice",
+	})
 	if message := Decide(given(used)).Verdict.Message; !strings.Contains(message, "Still payable: the invoice.") {
-		t.Errorf("message %q", message)
+		t.Errorf("the message %q does not name the invoice", message)
 	}
-	if loud := Decide(given(deleting, used)).Loud; !strings.Contains(loud, "the invoice") {
-		t.Errorf("a deletion is released quietly: %q", loud)
+	if left := Decide(given(deleting, used)).LeavesPayable; !strings.Contains(left, "the invoice") {
+		t.Errorf("the deletion is released, and LeavesPayable %q does not name the invoice", left)
 	}
 }
 
-func TestWhoNeedsTheProvider(t *testing.T) {
+func TestNeedsProvider(t *testing.T) {
 	for reason, tc := range map[string]struct {
-		facts Input
+		input Input
 		want  bool
 	}{
-		"one that bears the finalizer":                                 {given(protected, told("Expired", v1alpha1.SessionStateExpired)), true},
-		"one that should":                                              {given(with(gen.Active)), true},
-		"one that is being deleted without it":                         {given(deleting, func(f *Input) { f.Session.Finalizers = nil }), false},
-		"one that is retained and left alone":                          {given(retained, with(gen.Active)), false},
-		"one that is retained and should be expired":                   {given(retained), true},
-		"one that is retained and whose expireAt has come":             {given(retained, with(gen.ExpireAt(now))), true},
-		"one that is retained and expired":                             {given(retained, told("Expired", v1alpha1.SessionStateExpired)), false},
-		"one that is retained, should be expired and is being deleted": {given(deleting, retained, func(f *Input) { f.Session.Finalizers = nil }), false},
+		"it has the finalizer":              {given(protected, showing("Expired", expired)), true},
+		"it should have the finalizer":      {given(with(gen.Active)), true},
+		"it is being deleted without it":    {given(deleting, released), false},
+		"Retain, and active":                {given(retained, with(gen.Active)), false},
+		"Retain, and it should be expired":  {given(retained), true},
+		"Retain, and expireAt has passed":   {given(retained, with(gen.ExpireAt(now))), true},
+		"Retain, and expired":               {given(retained, showing("Expired", expired)), false},
+		"Retain, desired expired, deleting": {given(deleting, retained, released), false},
 	} {
-		if got := NeedsProvider(tc.facts.Session, now); got != tc.want {
-			t.Errorf("%s: needs it %v, want %v", reason, got, tc.want)
+		if got := NeedsProvider(tc.input.Session, now); got != tc.want {
+			t.Errorf("%s: needs its provider: %v, want %v", reason, got, tc.want)
 		}
 	}
 }
 
-func TestWhatWasInTheWayOfADeletionIsNotWaitedForAfterwards(t *testing.T) {
+// TestDeletionGoesOnWithoutItsObstacle removes an obstacle that held a deletion: the expire call must follow at once.
+func TestDeletionGoesOnWithoutItsObstacle(t *testing.T) {
 	for reason, obstacle := range map[string]func(*Input){"no provider": missing, "suspended": suspended} {
 		held := Decide(given(deleting, obstacle))
 		action := Decide(given(deleting, func(f *Input) { f.Memory = held.Memory }))
-		if action.Call != expire {
-			t.Errorf("%s: call %q after it has gone, want an expiry at once", reason, action.Call)
+		if action.Operation != expire {
+			t.Errorf("%s: call %q after it was resolved, want expire at once", reason, action.Operation)
 		}
 	}
 }
@@ -190,67 +265,76 @@ func TestWhatWasInTheWayOfADeletionIsNotWaitedForAfterwards(t *testing.T) {
 func TestFinalizerFollowsPolicyAndState(t *testing.T) {
 	cases := []struct {
 		reason string
-		facts  Input
+		input  Input
 		wants  bool
 	}{
-		{"a session that may be payable", given(), true},
-		{"an active one", given(with(gen.Active), told("Observed", v1alpha1.SessionStateActive)), true},
-		{"one whose policy is Retain", given(retained), false},
-		{"one that is closed", given(told("Expired", v1alpha1.SessionStateExpired)), false},
-		{"one that was paid", given(told("PaymentCompleted", v1alpha1.SessionStateCompleted)), false},
+		{"a session that was never shown", given(), true},
+		{"an active session", given(with(gen.Active), showing("Observed", active)), true},
+		{"the policy Retain", given(retained), false},
+		{"an expired session", given(showing("Expired", expired)), false},
+		{"a paid session", given(showing("PaymentCompleted", completed)), false},
 	}
 	for _, tc := range cases {
-		if got := WantsFinalizer(tc.facts.Session); got != tc.wants {
-			t.Errorf("%s: wants the finalizer %v, want %v", tc.reason, got, tc.wants)
+		if got := WantsFinalizer(tc.input.Session); got != tc.wants {
+			t.Errorf("%s: should have the finalizer: %v, want %v", tc.reason, got, tc.wants)
 		}
-		protected(&tc.facts)
-		if got := Decide(tc.facts).Release; got == tc.wants {
-			t.Errorf("%s: released %v, want %v", tc.reason, got, !tc.wants)
+		protected(&tc.input)
+		if got := Decide(tc.input).Release; got == tc.wants {
+			t.Errorf("%s: released: %v, want %v", tc.reason, got, !tc.wants)
 		}
 	}
 }
 
-func TestNothingButAClosedOrHopelessSessionIsReleased(t *testing.T) {
+// TestPayableSessionsAreNotReleased combines all reasons and outcomes. Only a session that is closed, or that no call
+// can expire, may be released.
+func TestPayableSessionsAreNotReleased(t *testing.T) {
 	for reason := range table {
 		for outcome := range reasonOf {
 			if outcome == v1alpha1.OutcomeUnsupported || reason == v1alpha1.ReasonExpireUnsupported {
 				continue
 			}
-			action := Decide(given(deleting, told(reason, v1alpha1.SessionStateActive), cameOutcome(expire, outcome)))
-			if action.Release {
-				t.Errorf("told %s, came %s: released while it may be payable", reason, outcome)
+			if Decide(given(deleting, showing(reason, active), afterOutcome(expire, outcome))).Release {
+				t.Errorf("showing %s, after %s: released although it may be payable", reason, outcome)
 			}
 		}
 	}
 }
 
-func TestWhatIsNews(t *testing.T) {
-	says := func(reason, message string, stalled bool) []metav1.Condition {
-		list := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message}}
+// TestIsNews checks which verdicts differ enough from the status to be recorded as an Event.
+func TestIsNews(t *testing.T) {
+	shows := func(reason, message string, stalled bool) []metav1.Condition {
+		list := []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: reason, Message: message,
+		}}
 		if stalled {
 			list = append(list, metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: reason})
 		}
 		return list
 	}
-	const reason, away = v1alpha1.ReasonProviderUnavailable, "The provider is away."
+	const reason, away = v1alpha1.ReasonProviderUnavailable, "The provider is unavailable."
 	for _, tc := range []struct {
 		why     string
 		before  []metav1.Condition
 		verdict Verdict
 		want    bool
 	}{
-		{"nothing was said before", nil, Verdict{Reason: reason, Message: away}, true},
-		{"another reason", says(v1alpha1.ReasonObserved, "", false), Verdict{Reason: reason, Message: away}, true},
-		{"the same", says(reason, away, false), Verdict{Reason: reason, Message: away}, false},
-		{"other words for the same reason", says(reason, "HTTP 502", false), Verdict{Reason: reason, Message: away}, false},
-		{"it goes no further by itself", says(reason, away, false), Verdict{Reason: reason, Message: away, Progress: Stalled}, true},
-		{"it went no further before", says(reason, away, true), Verdict{Reason: reason, Message: away, Progress: Stalled}, false},
-		{"a deletion begins to wait for what was there before", says(reason, away, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, true},
-		{"a deletion waits on", says(reason, "HTTP 502"+waysOut, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, false},
+		{"no conditions before", nil, Verdict{Reason: reason, Message: away}, true},
+		{"another reason", shows(v1alpha1.ReasonObserved, "", false), Verdict{Reason: reason, Message: away}, true},
+		{"the same", shows(reason, away, false), Verdict{Reason: reason, Message: away}, false},
+		{"another message for the same reason",
+			shows(reason, "HTTP 502", false), Verdict{Reason: reason, Message: away}, false},
+		{"it becomes Stalled",
+			shows(reason, away, false), Verdict{Reason: reason, Message: away, Progress: Stalled}, true},
+		{"it was Stalled before",
+			shows(reason, away, true), Verdict{Reason: reason, Message: away, Progress: Stalled}, false},
+		{"a deletion begins to wait for the same reason",
+			shows(reason, away, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, true},
+		{"a deletion still waits",
+			shows(reason, "HTTP 502"+waysOut, false), Verdict{Reason: reason, Message: away + waysOut, Holds: true}, false},
 	} {
 		t.Run(tc.why, func(t *testing.T) {
-			if got := tc.verdict.News(tc.before); got != tc.want {
-				t.Errorf("news: %v, want %v", got, tc.want)
+			if got := tc.verdict.IsNews(tc.before); got != tc.want {
+				t.Errorf("is news: %v, want %v", got, tc.want)
 			}
 		})
 	}

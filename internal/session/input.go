@@ -1,58 +1,59 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package session decides what to do about one PaymentSession. It is pure: an input goes in, one action comes out; it holds no
-// client, no clock and no context.
+// Package session decides what to do about one PaymentSession. It is pure: an input goes in, one action comes out. It
+// uses no client, no clock and no context.
 package session
 
 import (
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/upstream"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
-// Input is all that the decision may look at. It is not changed.
+// Input is everything that a decision depends on. The decision does not change it.
 type Input struct {
-	// Session as it is in the API server.
+	// Session as the API server has it.
 	Session *v1alpha1.PaymentSession
 	// Now is the time of the decision.
 	Now time.Time
-	// Jitter spreads what many sessions would do at the same moment: 0 up to 1, another for each decision.
+	// Jitter spreads what many sessions would otherwise do at the same moment: a new random number from 0 up to 1 for
+	// each decision.
 	Jitter float64
 	// DryRun forbids every call that changes something at the provider.
 	DryRun bool
 
-	// Obstacle is why no call can be made; nil where one can.
+	// Obstacle is why no call can be made; nil where calls can be made.
 	Obstacle *Obstacle
-	// InvalidSessionID is true where the class's pattern refuses the session's id.
+	// InvalidSessionID is true where the session's id does not match the class's pattern.
 	InvalidSessionID bool
-	// SessionIDName is what the provider calls a session's id.
+	// SessionIDName is the provider's name for a session's id.
 	SessionIDName string
-	// PollInterval is how often an active session is read again; 0 never.
+	// PollInterval is the time between two reads of an active session; 0 disables polling.
 	PollInterval time.Duration
 
-	// Endpoint tells the account's endpoints apart; empty where there is no account.
+	// Endpoint identifies the endpoint of the account; empty where there is no account.
 	Endpoint string
-	// AccountEpoch changes whenever the account may do better than before: new credentials, another
-	// endpoint, a recovery.
+	// AccountEpoch increases whenever a retry might now succeed: after new credentials, another endpoint, a recovery.
 	AccountEpoch int64
-	// AccountFound is true once the account has found a session with its present endpoint and credentials.
+	// AccountFound is true once the provider has shown, with the present endpoint and credentials, that it knows a
+	// session.
 	AccountFound bool
 	// MayProbe is true where it is the session's turn to try whether rejected credentials are accepted again.
 	MayProbe bool
-	// Hold is why the account holds queued calls back.
+	// Hold is why the account does not send queued requests at once.
 	Hold Hold
 
-	// Uninstalling is true where the CRD of PaymentSessions is being deleted: nobody asked for that to expire anything.
+	// Uninstalling is true while the CRD of PaymentSessions is being deleted. An uninstall must not expire anything.
 	Uninstalling bool
-	// Duplicate is true where another live object of the same namespace names the same session of the same account, wants it active,
-	// and bears the finalizer or retains it.
+	// Duplicate is true where another live object of the same namespace names the same session of the same account,
+	// wants it active, and has the finalizer or the policy Retain.
 	Duplicate bool
 
-	// Outcome is the outcome that has come back and was not acted on yet; nil where there is none.
-	Outcome *Outcome
-	// Memory is what the decision before this one left.
+	// Outcome of the last operation, if it has not been handled yet; nil for none.
+	Outcome *call.Outcome
+	// Memory is what the previous decision returned.
 	Memory Memory
 }
 
@@ -64,10 +65,10 @@ type Obstacle struct {
 	Message string
 }
 
-// Hold is why an account holds queued calls back, as the end of a sentence that begins with "The call waits".
+// Hold is why an account holds queued requests back. It completes a sentence that begins with "The call waits".
 type Hold string
 
-// The holds, the weightiest last.
+// The holds, the most serious last.
 const (
 	HoldQueue     Hold = "in the queue of the provider object's account"
 	HoldRateLimit Hold = "for the rateLimit of the provider object"
@@ -75,59 +76,48 @@ const (
 	HoldOutage    Hold = "until the provider answers again"
 )
 
-// Outcome of a call.
-type Outcome struct {
-	Operation v1alpha1.Operation
-	Result    upstream.Result
-	// Made is false where no call was made, because it would have been rejected.
-	Made bool
-	// AccountEpoch at which the call was made.
-	AccountEpoch int64
-	// Access tells the endpoints and credentials apart with which calls were made.
-	Access int64
-}
-
-// Memory is what earlier decisions learnt and the object does not hold. Its zero value is right for a session that was never
-// looked at, and for every session after a restart: losing it costs a repeated call and never a wrong claim. What must not be lost is in
-// the status.
+// Memory is what earlier decisions learnt and the object does not show. The zero value is right for a new session,
+// and for every session after a restart: losing the memory costs a repeated call and never leads to a wrong claim.
+// What must not be lost is in the status.
 type Memory struct {
-	// Desired is the desired state that the rest of the memory belongs to, and DesiredSince since when it is that, as far as is known.
+	// Desired is the desired state that the rest of the memory belongs to. DesiredSince is when it became so, as far as
+	// known.
 	Desired      v1alpha1.DesiredState
 	DesiredSince time.Time
 	// Endpoint that the rest of the memory belongs to.
 	Endpoint string
-	// Next is the call that was asked for and has not come back. Whatever else triggers a decision meanwhile, it asks for the same
-	// again: another one would take its place in the queue.
+	// Next is the operation that was requested and has not come back. Later decisions request the same one: another one
+	// would take its place in the queue.
 	Next v1alpha1.Operation
-	// PendingSince is since when calls have been asked for without a conclusion.
+	// PendingSince is when the first of the requests was made that have led to no conclusion yet.
 	PendingSince time.Time
-	// Expire is how the newest expire call ended that was not settled by a read since.
+	// Expire is how the last expire call ended, until a read settles it.
 	Expire Ending
-	// Refusal is the provider's words, where Expire is EndingRefused.
+	// Refusal holds the provider's words, where Expire is EndingRefused.
 	Refusal string
-	// ActedAt is when an expire call was last accepted, or may have had its effect.
+	// ActedAt is when an expire call was last accepted, or may have taken effect.
 	ActedAt time.Time
-	// Accepted is how many expire calls were accepted in vain.
+	// Accepted counts the expire calls that were accepted and changed nothing.
 	Accepted int
-	// Recognized is true once the provider has answered an expire call as for a session that it knows.
+	// Recognized is true once the provider has answered an expire call as it does for a session that it knows.
 	Recognized bool
-	// Trouble is the reason that the session has been in since TroubleSince.
+	// Trouble is the reason that the session has had since TroubleSince.
 	Trouble      string
 	TroubleSince time.Time
-	// Attempts in a row that ended in Trouble.
+	// Attempts counts the calls in a row that ended in Trouble.
 	Attempts int
-	// NextCallAt is before when no call is made.
+	// NextCallAt is the earliest time of the next call.
 	NextCallAt time.Time
-	// AccountEpoch of the newest outcome.
+	// AccountEpoch of the last outcome.
 	AccountEpoch int64
-	// Deleting is true once the deletion was seen.
+	// Deleting is true once a decision has seen the deletion.
 	Deleting bool
-	// MissingSince is since when every answer has been that the provider does not know the session, with one endpoint and one set of
-	// credentials, MissingAccess.
+	// MissingSince is when the provider began to answer only that it does not know the session. All of these answers
+	// came with one endpoint and one set of credentials, MissingAccess.
 	MissingSince  time.Time
 	MissingAccess int64
-	// Refresh is the value of the reconcile-at annotation that the call under way is for, and NextRefreshAt before when no other
-	// call is made for the annotation's sake.
+	// Refresh is the value of the reconcile-at annotation that the call under way answers. NextRefreshAt is the earliest
+	// time of the next call for the annotation.
 	Refresh       string
 	NextRefreshAt time.Time
 }

@@ -14,9 +14,6 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// acceptedInVain is how many expire calls may be accepted and change nothing before a person should know.
-const acceptedInVain = 3
-
 // handleOutcome acts on the outcome of a call.
 func (d *decision) handleOutcome() Action {
 	operation, outcome, state := d.Outcome.Operation, d.Outcome.Result.Outcome, d.outcomeState()
@@ -35,7 +32,7 @@ func (d *decision) handleOutcome() Action {
 	}
 }
 
-// learn remembers what an outcome says beside the state.
+// learn keeps what an outcome says apart from the state.
 func (d *decision) learn() {
 	if d.Outcome == nil {
 		return
@@ -58,21 +55,21 @@ func (d *decision) learn() {
 	}
 }
 
-// handleExpire acts on an expire call whose reply shows no end.
+// handleExpire acts on an expire call whose reply does not prove that the session is closed.
 func (d *decision) handleExpire() Action {
 	switch d.Outcome.Result.Outcome {
 	case v1alpha1.OutcomeAccepted:
 		d.memory.Expire = EndingAccepted
-		return d.call(v1alpha1.OperationObserve)
+		return d.request(v1alpha1.OperationObserve)
 	case v1alpha1.OutcomeRefused:
 		d.memory.Expire, d.memory.Refusal = EndingRefused, d.Outcome.Result.Message
-		return d.call(v1alpha1.OperationObserve)
+		return d.request(v1alpha1.OperationObserve)
 	default:
 		return d.fail()
 	}
 }
 
-// handleStillActive handles a read that shows a session still active although it should be expired.
+// handleStillActive acts on a read that shows the session as active although it should be expired.
 func (d *decision) handleStillActive() Action {
 	if d.memory.Expire == EndingAccepted {
 		d.memory.Expire = EndingNone
@@ -82,34 +79,36 @@ func (d *decision) handleStillActive() Action {
 	case d.settled():
 		return d.stay()
 	case d.recentlyActed():
-		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.inVain())
+		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.ineffective())
 	case d.memory.Expire == EndingRefused:
 		refusal := d.memory.Refusal
 		d.memory.Expire, d.memory.Refusal = EndingNone, ""
 		return d.conclude(v1alpha1.ReasonExpireRefused, quoted(refusal))
 	case d.Session.Status.State != v1alpha1.SessionStateActive:
-		// What the provider has shown stands in the status, and the finalizer is back, before anything else is asked for.
+		// Write the state that the provider has shown, and add the finalizer, before the next call.
 		d.memory.Expire = EndingNone
 		return d.conclude(v1alpha1.ReasonExpiring, d.holdText())
 	default:
 		d.memory.Expire = EndingNone
-		return d.call(v1alpha1.OperationExpire)
+		return d.request(v1alpha1.OperationExpire)
 	}
 }
 
-// inVain says what a person can do about an expiry that is accepted again and again and changes nothing.
-func (d *decision) inVain() string {
+// ineffective returns what a person can do when expire calls are accepted and change nothing; empty before that is
+// certain.
+func (d *decision) ineffective() string {
 	if d.progress(v1alpha1.ReasonAwaitingConfirmation) != Stalled {
 		return ""
 	}
-	return " It has accepted several calls that changed nothing: look at the session in the provider's dashboard."
+	return " Several calls were accepted and changed nothing: check the session in the provider's dashboard."
 }
 
-// recentlyActed reports whether an expire call may have had an effect that a read does not show yet.
+// recentlyActed reports whether an expire call may have taken effect without being visible yet.
 func (d *decision) recentlyActed() bool {
 	return !d.memory.ActedAt.IsZero() && d.Now.Sub(d.memory.ActedAt) < Patience
 }
 
+// fail acts on an outcome that proves no state.
 func (d *decision) fail() Action {
 	reason, known := reasonOf[d.Outcome.Result.Outcome]
 	if !known {
@@ -118,7 +117,7 @@ func (d *decision) fail() Action {
 	return d.conclude(reason, quoted(d.Outcome.Result.Message))
 }
 
-// conclude ends what was begun with a reason and, by its row of the table, the time of the next call.
+// conclude ends a series of calls with a reason. The reason's row gives the time of the next call.
 func (d *decision) conclude(reason, details string) Action {
 	d.remember(reason)
 	action := Action{Verdict: d.verdict(reason, details)}
@@ -133,19 +132,19 @@ func (d *decision) conclude(reason, details string) Action {
 		if !d.Outcome.Made {
 			d.memory.NextRefreshAt = d.Now.Add(d.untilRefresh())
 		}
-		// It was asked for when this call was already on its way, or no call was made.
-		action.Wait = soonest(action.Wait, max(atOnce, d.memory.NextRefreshAt.Sub(d.Now)))
+		// The refresh was requested after this call had begun, or no call was made.
+		action.Wait = soonest(action.Wait, max(noDelay, d.memory.NextRefreshAt.Sub(d.Now)))
 	}
 	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
 	action.Memory = d.memory
 	return action
 }
 
-// remember counts how often and since when the session has been in one kind of trouble.
+// remember counts how often, and since when, the session has had one reason.
 func (d *decision) remember(reason string) {
 	if d.memory.Trouble != reason {
-		// A provider that is down in changing ways is backed off from all the same.
-		if table[d.memory.Trouble].next != backingOff || table[reason].next != backingOff {
+		// Failures that alternate are still one series: do not restart the backoff.
+		if !table[d.memory.Trouble].next.backsOff() || !table[reason].next.backsOff() {
 			d.memory.Attempts = 0
 		}
 		d.memory.Trouble, d.memory.TroubleSince = reason, d.Now
@@ -156,15 +155,16 @@ func (d *decision) remember(reason string) {
 	}
 }
 
-// verdict makes a reason's verdict by its row of the table.
+// verdict builds a reason's verdict from its row of the table.
 func (d *decision) verdict(reason, details string) *Verdict {
 	row, state := table[reason], d.stateAfter()
 	verdict := &Verdict{
-		Reason: reason, Message: message(row, details), Ready: row.ready, Expired: d.expired(reason), Progress: d.progress(reason),
+		Reason: reason, Message: message(row,
+			details), Ready: row.ready, Expired: d.expired(row), Progress: d.progress(reason),
 		Recognized: d.recognized(),
 	}
 	verdict.Reopened = d.closed() && !state.Closed()
-	verdict.Alarming = verdict.Reopened || row.alarming && verdict.Progress == Stalled
+	verdict.Warn = verdict.Reopened || row.warns && verdict.Progress == Stalled
 	if d.Outcome != nil && d.Outcome.Made {
 		verdict.Handled = d.memory.Refresh
 	}
@@ -177,16 +177,15 @@ func (d *decision) verdict(reason, details string) *Verdict {
 	return verdict
 }
 
-// expired is the status of the Expired condition: the row's, but for what is known better.
-func (d *decision) expired(reason string) metav1.ConditionStatus {
-	row, state := table[reason], d.stateAfter()
+// expired returns the status of the Expired condition.
+func (d *decision) expired(row row) metav1.ConditionStatus {
+	state := d.stateAfter()
 	switch {
-	case row.expired == asItWas && d.outcomeState() != v1alpha1.SessionStateUnknown:
-		// What it was is not what it is.
+	case row.expired == asItWas && d.outcomeState() == v1alpha1.SessionStateUnknown:
+		return asItWas
+	case row.expired == asItWas, row.expired == asShown && state != v1alpha1.SessionStateUnknown:
 		return conditionStatus(state == v1alpha1.SessionStateExpired)
-	case reason == v1alpha1.ReasonObserved && state == v1alpha1.SessionStateExpired:
-		return yes
-	case reason == v1alpha1.ReasonExpiring && state == v1alpha1.SessionStateUnknown:
+	case row.expired == asShown:
 		return unknown
 	case d.deleting() && row.expired == unknown && state != v1alpha1.SessionStateUnknown:
 		// A deletion that waits says what is known.
@@ -203,23 +202,23 @@ func conditionStatus(holds bool) metav1.ConditionStatus {
 	return no
 }
 
-// progress says whether the operator goes on by itself. It is Reconciling while a trouble is young, and Stalled once it was called so: a
-// restart, which forgets how old it is, must not bring hope back.
+// progress returns who has to act next. A row that has once been Stalled stays so: a restart, which forgets how long
+// the trouble has lasted, must not make it Reconciling again.
 func (d *decision) progress(reason string) Progress {
 	row := table[reason]
+	limited := row.patient || row.stallsAfter > 0
+	exhausted := row.patient && d.patienceLeft() <= 0 || row.stallsAfter > 0 && d.memory.Accepted >= row.stallsAfter
 	switch {
-	case row.patient && (d.wasStalled(reason) || d.patienceLeft() <= 0):
+	case limited && (exhausted || d.wasStalled(reason)):
 		return Stalled
-	case row.patient:
+	case limited:
 		return Reconciling
-	case reason == v1alpha1.ReasonAwaitingConfirmation && (d.memory.Accepted >= acceptedInVain || d.wasStalled(reason)):
-		return Stalled
 	default:
 		return row.progress
 	}
 }
 
-// stillPayable is what a closed session leaves that can still be paid elsewhere.
+// stillPayable names what a closed session leaves that can still be paid elsewhere; empty for nothing.
 func (d *decision) stillPayable() string {
 	if d.outcomeState().Closed() {
 		return d.Outcome.Result.StillPayable
@@ -230,21 +229,21 @@ func (d *decision) stillPayable() string {
 	return ""
 }
 
-// wasStalled reports whether the status shows the reason as one that needs a person.
+// wasStalled reports whether the status shows the reason as Stalled.
 func (d *decision) wasStalled(reason string) bool {
 	stalled := apimeta.FindStatusCondition(d.Session.Status.Conditions, v1alpha1.ConditionStalled)
 	return stalled != nil && stalled.Status == metav1.ConditionTrue && stalled.Reason == reason
 }
 
-// restated is what the status says, for a spec that has changed in nothing that matters to it.
-func (d *decision) restated() *Verdict {
+// repeated returns what the status says, for a change of the spec that does not affect it.
+func (d *decision) repeated() *Verdict {
 	ready := d.ready()
 	verdict := d.verdict(ready.Reason, "")
 	verdict.Message = strings.TrimSuffix(ready.Message, waysOut)
 	return verdict
 }
 
-// message fills the details into a row's message, where it has a place for them.
+// message fills details into a row's message, if it has a place for them.
 func message(row row, details string) string {
 	if !strings.Contains(row.message, "%s") {
 		return row.message
@@ -252,7 +251,7 @@ func message(row row, details string) string {
 	return fmt.Sprintf(row.message, details)
 }
 
-// quoted is the provider's words in brackets, to stand behind ours.
+// quoted returns the provider's words in brackets, to follow ours.
 func quoted(words string) string {
 	if words == "" {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// plan decides on the next call where none has come back.
+// plan decides on the next call where no outcome has come back.
 func (d *decision) plan() Action {
 	switch {
 	case d.dryRunReason() != "":
@@ -19,7 +19,7 @@ func (d *decision) plan() Action {
 	case d.settled() && d.refresh() == "":
 		return d.stay()
 	case d.memory.Next != "":
-		return d.call(d.memory.Next)
+		return d.request(d.memory.Next)
 	}
 	operation, at := d.nextCall()
 	if d.refresh() != "" {
@@ -34,45 +34,53 @@ func (d *decision) plan() Action {
 	if d.refresh() != "" {
 		d.memory.Refresh, d.memory.NextRefreshAt = d.refresh(), d.Now.Add(refreshInterval)
 	}
-	return d.call(operation)
+	return d.request(operation)
 }
 
-// earlier is the time of a call that is due at one time, if there is an operation, and wanted at another.
-func (d *decision) earlier(operation v1alpha1.Operation, due, wanted time.Time) time.Time {
-	if operation != "" && due.Before(wanted) {
+// earlier returns the time of the next call: the earlier of the time when an operation is due and the time when a
+// refresh is.
+func (d *decision) earlier(operation v1alpha1.Operation, due, refresh time.Time) time.Time {
+	if operation != "" && due.Before(refresh) {
 		return due
 	}
-	return wanted
+	return refresh
 }
 
-// dryRunReason is what a dry run knows without a call, where the status does not say it; empty for nothing.
+// dryRunReason returns the reason that a dry run knows without a call and the status does not show yet; empty for
+// none.
 func (d *decision) dryRunReason() string {
 	state := d.Session.Status.State
 	if !d.DryRun || !d.shouldExpire() || state == v1alpha1.SessionStateUnknown || state.Closed() {
 		return ""
 	}
 	ready, reason := d.ready(), d.reasonForState(state)
-	if d.shows(reason) && d.current() || !d.shows(reason) && ready != nil && ready.Status != metav1.ConditionTrue && !d.row().acting {
+	if d.shows(reason) {
+		if d.current() {
+			return ""
+		}
+		return reason
+	}
+	if inTrouble := ready != nil && ready.Status != metav1.ConditionTrue; inTrouble && !d.row().acting {
 		return ""
 	}
 	return reason
 }
 
-// settled reports whether a session should be expired and its status shows a reason that no call can change.
+// settled reports whether a session should be expired but shows a reason that no call can change.
 func (d *decision) settled() bool { return d.shouldExpire() && d.row().final && !d.closed() }
 
-// stay keeps a status that no call can change, and restates it if the spec has changed or a refresh was made.
+// stay keeps a status that no call can change, and repeats it if the spec has changed or a refresh came back.
 func (d *decision) stay() Action {
 	action := Action{}
 	if !d.current() || d.Outcome != nil {
-		action.Verdict = d.restated()
+		action.Verdict = d.repeated()
 	}
 	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
 	action.Memory = d.memory
 	return action
 }
 
-// nextCall is the operation to ask for and when; empty where there is nothing more to ask.
+// nextCall returns the next operation and its time; no operation where no further call is planned.
 func (d *decision) nextCall() (v1alpha1.Operation, time.Time) {
 	if d.changed() {
 		d.memory.NextCallAt = d.Now
@@ -88,13 +96,13 @@ func (d *decision) nextCall() (v1alpha1.Operation, time.Time) {
 	case d.PollInterval == 0:
 		return "", time.Time{}
 	default:
-		// After a restart nobody knows when the session was last read. Spread the first reads.
+		// After a restart the time of the last read is unknown. Spread the first reads.
 		return v1alpha1.OperationObserve, d.Now.Add(time.Duration(d.Jitter * float64(d.PollInterval)))
 	}
 }
 
-// changed reports whether something has changed that the trouble which the status shows may come from: the spec or the account; or
-// whether it is the session's turn to find that out for the account.
+// changed reports whether a retry might now succeed: the spec or the account has changed, or it is the session's turn
+// to probe.
 func (d *decision) changed() bool {
 	if ready := d.ready(); ready == nil || !d.troubled() {
 		return false
@@ -102,20 +110,21 @@ func (d *decision) changed() bool {
 	return !d.current() || d.memory.AccountEpoch != d.AccountEpoch || d.MayProbe
 }
 
-// readFirst reports whether the state has to be read before another expire call: it may have settled by itself.
+// readFirst reports whether the session has to be read before another expire call, because it may have settled
+// meanwhile.
 func (d *decision) readFirst() bool {
 	return d.Session.Status.State == v1alpha1.SessionStateProcessing || d.memory.Expire == EndingAccepted ||
 		d.ready() != nil && (d.row().readFirst || d.refresh() != "")
 }
 
-// troubled reports whether the status shows that the session is not as it should be, and a call may change that.
+// troubled reports whether the session is not Ready and a call may change that.
 func (d *decision) troubled() bool {
 	ready := d.ready()
-	return ready == nil || ready.Status != metav1.ConditionTrue && ready.Reason != v1alpha1.ReasonWouldExpire
+	return ready == nil || ready.Status != metav1.ConditionTrue && !d.row().dryRun
 }
 
-// wait lets the time pass until a call is due or expireAt has come. The conditions are restated where the spec has changed since: they
-// still hold.
+// wait requests nothing until a call is due or expireAt has passed. It repeats the conditions where the spec has
+// changed, since they still hold.
 func (d *decision) wait(at time.Time) Action {
 	action := Action{Memory: d.memory}
 	var call time.Duration
@@ -127,18 +136,18 @@ func (d *decision) wait(at time.Time) Action {
 	return action
 }
 
-// unchanged is what the status says, of the present spec; nil where that is what it says already. Of a session that should be active it is
-// what is known of it.
+// unchanged returns what the status already says, for the present generation; nil where the status says exactly that.
+// For a session that should be active it is the state that is known.
 func (d *decision) unchanged() *Verdict {
 	ready := d.ready()
 	switch {
 	case ready == nil:
 		return nil
 	case !d.shouldExpire() && d.Session.Status.State != v1alpha1.SessionStateUnknown &&
-		(ready.Status == metav1.ConditionTrue || d.row().acting || d.shows(v1alpha1.ReasonWouldExpire)):
+		(ready.Status == metav1.ConditionTrue || d.row().acting || d.row().dryRun):
 		return d.verdict(d.reasonForState(d.Session.Status.State), string(d.Session.Status.State))
 	case !d.current():
-		verdict := d.restated()
+		verdict := d.repeated()
 		d.hold(verdict)
 		return verdict
 	default:
@@ -146,18 +155,18 @@ func (d *decision) unchanged() *Verdict {
 	}
 }
 
-// call asks for an operation. Where the account holds its calls back that may take long, so that the status says why.
-func (d *decision) call(operation v1alpha1.Operation) Action {
+// request requests an operation from the account. If the account cannot carry it out soon, the status says why.
+func (d *decision) request(operation v1alpha1.Operation) Action {
 	d.memory.Next = operation
 	if d.memory.PendingSince.IsZero() {
 		d.memory.PendingSince = d.Now
 	}
 	action := Action{
-		Call:    operation,
-		Confirm: operation == v1alpha1.OperationExpire && (d.scheduled() || d.deleting()),
-		Memory:  d.memory,
+		Operation: operation,
+		Confirm:   operation == v1alpha1.OperationExpire && (d.scheduled() || d.deleting()),
+		Memory:    d.memory,
 	}
-	due := d.memory.PendingSince.Add(silence)
+	due := d.memory.PendingSince.Add(pendingGrace)
 	switch {
 	case d.unrecorded():
 		action.Verdict = d.pending()
@@ -171,21 +180,22 @@ func (d *decision) call(operation v1alpha1.Operation) Action {
 		action.Verdict = d.pending()
 	}
 	if action.Verdict != nil {
-		// The look that was asked for is still to come.
+		// The refresh is still to come.
 		action.Verdict.Handled = ""
 	}
-	// Another time may come while the call is pending: expireAt.
+	// expireAt may pass while the call is pending.
 	action.Wait = soonest(action.Wait, d.untilDecision("", Done, 0))
 	return action
 }
 
-// unrecorded reports whether a deletion has learnt that the provider knows the session, and nothing but the memory says so: a restart
-// must not release it as one that is not known.
+// unrecorded reports whether only the memory of a deletion says that the provider knows the session. The status must
+// say so too, or a restart could release the session as an unknown one.
 func (d *decision) unrecorded() bool {
-	return d.deleting() && d.memory.Recognized && !d.Session.Status.Recognized && d.stateAfter() == v1alpha1.SessionStateUnknown
+	recorded := d.Session.Status.Recognized || d.stateAfter() != v1alpha1.SessionStateUnknown
+	return d.deleting() && d.memory.Recognized && !recorded
 }
 
-// explained reports whether the status already says why the desired state is not reached, or does not have to.
+// explained reports whether the status already says why the desired state is not reached, or need not say it.
 func (d *decision) explained() bool {
 	ready := d.ready()
 	switch {
@@ -196,24 +206,24 @@ func (d *decision) explained() bool {
 	case ready == nil || !d.current() || ready.Status == metav1.ConditionTrue || d.overcome():
 		return false
 	default:
-		return d.DryRun || ready.Reason != v1alpha1.ReasonWouldExpire
+		return d.DryRun || !d.row().dryRun
 	}
 }
 
-// overcome reports whether what the status shows is no longer what the session waits for: an obstacle has gone, or the account has changed.
+// overcome reports whether the session no longer waits for what the status shows: the obstacle is gone, or the
+// account has changed.
 func (d *decision) overcome() bool {
-	otherAccount := d.memory.AccountEpoch != 0 && d.memory.AccountEpoch != d.AccountEpoch
 	switch d.row().next {
 	case onChange:
 		return true
 	case probing, backingOffPatiently:
-		return otherAccount
+		return d.memory.AccountEpoch != 0 && d.memory.AccountEpoch != d.AccountEpoch
 	default:
 		return false
 	}
 }
 
-// pending says why the desired state is not reached while the next call is still to come.
+// pending returns why the desired state is not reached while the next call is still to come.
 func (d *decision) pending() *Verdict {
 	verdict := d.pendingVerdict()
 	d.hold(verdict)
@@ -228,19 +238,19 @@ func (d *decision) pendingVerdict() *Verdict {
 	case d.DryRun && state != v1alpha1.SessionStateUnknown:
 		return d.verdict(d.reasonForState(state), "")
 	case d.memory.Expire == EndingAccepted || d.recentlyActed():
-		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, d.inVain())
+		return d.verdict(v1alpha1.ReasonAwaitingConfirmation, d.ineffective())
 	case state == v1alpha1.SessionStateProcessing:
 		return d.verdict(v1alpha1.ReasonPaymentInProgress, "")
 	case d.Hold == HoldOutage && (state == v1alpha1.SessionStateUnknown || d.deleting()):
 		return d.verdict(v1alpha1.ReasonProviderUnavailable, "")
 	case state == v1alpha1.SessionStateUnknown && ready != nil && ready.Status == metav1.ConditionFalse && !d.overcome():
-		return d.restated()
+		return d.repeated()
 	default:
 		return d.verdict(v1alpha1.ReasonExpiring, d.holdText())
 	}
 }
 
-// holdText is what the call waits for, as the end of a sentence.
+// holdText completes the sentence "The call waits".
 func (d *decision) holdText() string {
 	if d.Hold == "" {
 		return string(HoldQueue)

@@ -6,32 +6,31 @@ package session
 import (
 	"math"
 	"time"
-
-	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// atOnce is the shortest wait that there is: 0 is none.
-const atOnce = time.Millisecond
+// noDelay is the shortest wait: 0 means no timer.
+const noDelay = time.Millisecond
 
-// untilCall is the time until the next call; 0 where none is due by itself.
+// backsOff reports whether the delay grows with each failed attempt in one series.
+func (n next) backsOff() bool { return n == backingOff || n == searching }
+
+// untilCall returns the time until the next call; 0 where none is due without a change.
 func (d *decision) untilCall(reason string, progress Progress) time.Duration {
 	wait := d.byRow(reason, progress)
-	if !d.deleting() || table[reason].next == onChange || reason == v1alpha1.ReasonSuspended {
-		// Where something else than the provider is in the way there is no time to wait for: the call is made once that has gone.
+	if !d.deleting() || table[reason].next == onChange {
+		// No call helps while there is an obstacle. The call is made once it is gone.
 		return wait
 	}
 	return soonest(wait, maxHold)
 }
 
-// byRow is the time until the next call of a session that is not being deleted.
+// byRow returns the time until the next call of a session that is not being deleted.
 func (d *decision) byRow(reason string, progress Progress) time.Duration {
-	row := table[reason]
-	if row.patient && row.next == backingOff {
-		return d.untilFound(progress)
-	}
-	switch row.next {
+	switch table[reason].next {
 	case immediately:
-		return atOnce
+		return noDelay
+	case searching:
+		return d.untilFound(progress)
 	case backingOff:
 		return d.backoff(maxBackoff)
 	case backingOffToPoll:
@@ -48,8 +47,8 @@ func (d *decision) byRow(reason string, progress Progress) time.Duration {
 	return 0
 }
 
-// untilShown is the time until the next try of what was accepted or refused. While an accepted call may still become visible, it is not
-// longer than that: the call is repeated then.
+// untilShown returns the time until the next attempt after an expiry was accepted or refused. It ends no later than
+// the time in which an accepted call may become visible, because the call is repeated then.
 func (d *decision) untilShown(progress Progress) time.Duration {
 	wait := d.backoff(d.pollLimit())
 	if progress == Stalled || !d.recentlyActed() {
@@ -58,7 +57,7 @@ func (d *decision) untilShown(progress Progress) time.Duration {
 	return min(wait, max(d.memory.ActedAt.Add(Patience).Sub(d.Now), minBackoff))
 }
 
-// untilFound is the time until a session that the provider does not know is looked for again.
+// untilFound returns the time until the next attempt to find a session that the provider does not know.
 func (d *decision) untilFound(progress Progress) time.Duration {
 	switch {
 	case progress != Stalled:
@@ -70,7 +69,7 @@ func (d *decision) untilFound(progress Progress) time.Duration {
 	}
 }
 
-// pollLimit is the provider's pollInterval; where it has none, the longest ordinary backoff.
+// pollLimit returns the provider's pollInterval or, if polling is off, the longest ordinary backoff.
 func (d *decision) pollLimit() time.Duration {
 	if d.PollInterval > 0 {
 		return d.PollInterval
@@ -78,12 +77,12 @@ func (d *decision) pollLimit() time.Duration {
 	return maxBackoff
 }
 
-// untilRefresh is the time until a look that a person asked for is tried again, where no call was made.
+// untilRefresh returns the time until the next attempt at a refresh for which no call was made.
 func (d *decision) untilRefresh() time.Duration {
 	return d.doubled(refreshInterval, probeInterval)
 }
 
-// noLaterThanPolled brings a call nearer that was set for a longer pollInterval than there is now.
+// noLaterThanPolled brings forward a call that was scheduled with a longer pollInterval than the present one.
 func (d *decision) noLaterThanPolled(at time.Time) time.Time {
 	if next := d.row().next; d.PollInterval == 0 || next != polling && next != backingOffToPoll {
 		return at
@@ -94,7 +93,7 @@ func (d *decision) noLaterThanPolled(at time.Time) time.Time {
 	return at
 }
 
-// backoff doubles from one second to a limit, and is never shorter than what the provider asked for.
+// backoff doubles from one second to a limit, and is never shorter than the provider's Retry-After.
 func (d *decision) backoff(limit time.Duration) time.Duration {
 	spread := d.spread(d.doubled(minBackoff, limit))
 	if d.Outcome == nil {
@@ -103,24 +102,24 @@ func (d *decision) backoff(limit time.Duration) time.Duration {
 	return max(spread, d.Outcome.Result.RetryAfter+time.Duration(d.Jitter*float64(minBackoff)))
 }
 
-// doubled is a time that doubles with each attempt up to a limit.
+// doubled returns a time that doubles with each attempt, up to a limit.
 func (d *decision) doubled(first, limit time.Duration) time.Duration {
 	doublings := min(max(d.memory.Attempts-1, 0), 30)
 	return time.Duration(min(float64(first)*math.Pow(2, float64(doublings)), float64(limit)))
 }
 
-// spread is a duration give or take a tenth.
+// spread returns a duration plus or minus a tenth.
 func (d *decision) spread(wait time.Duration) time.Duration {
 	return time.Duration(float64(wait) * (0.9 + 0.2*d.Jitter))
 }
 
-// patienceLeft is how long the present trouble may last until it is called Stalled.
+// patienceLeft returns the time until the present trouble becomes Stalled.
 func (d *decision) patienceLeft() time.Duration {
 	return d.memory.TroubleSince.Add(Patience).Sub(d.Now)
 }
 
-// untilDecision is the time until the next decision: until the next call, until expireAt, until an obstacle is called Stalled, and
-// for a deletion never longer than maxHold.
+// untilDecision returns the time until the next decision: the earliest of the next call, expireAt, and the time when
+// an obstacle becomes Stalled; for a deletion at most maxHold.
 func (d *decision) untilDecision(reason string, progress Progress, call time.Duration) time.Duration {
 	waits := []time.Duration{call}
 	if d.deleting() {
@@ -136,7 +135,7 @@ func (d *decision) untilDecision(reason string, progress Progress, call time.Dur
 	return soonest(waits...)
 }
 
-// soonest is the shortest of the waits that there are; 0 where there is none.
+// soonest returns the shortest wait that is not 0; 0 where all are.
 func soonest(waits ...time.Duration) time.Duration {
 	var first time.Duration
 	for _, wait := range waits {

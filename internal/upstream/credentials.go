@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Secret is a credential that prints as [redacted], however it is printed.
+// Secret is a credential. Every way to print it prints [redacted].
 type Secret string
 
 const redacted = "[redacted]"
@@ -34,10 +34,10 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue hides the value from slog.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// Credentials are an account's, by the names that its class gives them.
+// Credentials holds an account's credentials by the names that its class gives them.
 type Credentials map[string]Secret
 
-// MissingCredentialsError says which keys a Secret lacks.
+// MissingCredentialsError names the keys that a Secret lacks.
 type MissingCredentialsError struct {
 	// Keys that are absent or empty, sorted.
 	Keys []string
@@ -47,8 +47,8 @@ func (e *MissingCredentialsError) Error() string {
 	return "it lacks " + strings.Join(e.Keys, ", ")
 }
 
-// Credentials picks what the class needs from a Secret's data and trims white space, which editors and echo leave behind.
-// It returns a *MissingCredentialsError, or an error that names the key whose value cannot be sent.
+// Credentials returns the credentials that the class needs from a Secret's data. It trims white space, which editors
+// and echo leave behind. The error is a *MissingCredentialsError, or names the key whose value cannot be sent.
 func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 	credentials := Credentials{}
 	var missing []string
@@ -58,7 +58,7 @@ func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 		case value == "":
 			missing = append(missing, key)
 		case !httpguts.ValidHeaderFieldValue(value):
-			return nil, fmt.Errorf("key %s holds characters that cannot be sent in a request, such as a line break", key)
+			return nil, fmt.Errorf("key %s contains characters that cannot be sent in a request, such as a line break", key)
 		}
 		credentials[key] = Secret(value)
 	}
@@ -69,8 +69,8 @@ func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 	return credentials, nil
 }
 
-// redact takes every credential out of a text, in each form in which a request that is echoed may hold it. Longer forms go first: one
-// credential may be part of another.
+// redact removes every credential from a text, in each form that an echoed request may contain. It removes longer
+// forms first, because one credential may be part of another.
 func (c Credentials) redact(text string) string {
 	if text == "" {
 		return ""
@@ -81,7 +81,7 @@ func (c Credentials) redact(text string) string {
 	return text
 }
 
-// forms are the forms in which the credentials may be echoed, the longest first.
+// forms returns the forms in which the credentials may be echoed, the longest first.
 func (c Credentials) forms() []string {
 	var forms []string
 	add := func(plain string) {
@@ -94,7 +94,7 @@ func (c Credentials) forms() []string {
 		add(string(secret))
 		add(string(secret) + ":")
 		for _, other := range c {
-			// HTTP Basic sends two of them as one.
+			// HTTP Basic sends two credentials as one.
 			add(string(secret) + ":" + string(other))
 		}
 	}
@@ -102,14 +102,15 @@ func (c Credentials) forms() []string {
 	return slices.Compact(forms)
 }
 
-// certain is how long a credential must be for its echo to be taken out of a whole reply: a short one may be part of an innocent word.
-const certain = 8
+// minRedactedLength is the length from which on a credential is removed from a whole reply: a shorter one may be part
+// of an innocent word.
+const minRedactedLength = 8
 
-// redactReply is a copy of a decoded reply without the credentials.
+// redactReply returns a copy of a decoded reply without the credentials.
 func (c Credentials) redactReply(value any) any {
 	long := Credentials{}
 	for name, secret := range c {
-		if len(secret) >= certain {
+		if len(secret) >= minRedactedLength {
 			long[name] = secret
 		}
 	}
@@ -119,7 +120,7 @@ func (c Credentials) redactReply(value any) any {
 	return replaceTexts(value, strings.NewReplacer(long.pairs()...))
 }
 
-// pairs are the forms and what stands for them, as strings.NewReplacer wants them.
+// pairs returns the forms and their replacements, as strings.NewReplacer takes them.
 func (c Credentials) pairs() []string {
 	var pairs []string
 	for _, form := range c.forms() {
@@ -128,7 +129,7 @@ func (c Credentials) pairs() []string {
 	return pairs
 }
 
-// replaceTexts copies a decoded reply with all of its texts replaced.
+// replaceTexts returns a copy of a decoded reply with all of its texts replaced.
 func replaceTexts(value any, replacer *strings.Replacer) any {
 	switch value := value.(type) {
 	case string:

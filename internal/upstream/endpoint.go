@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 )
 
-// Doer makes an HTTP call; *httpx.Client is the one.
+// Doer sends an HTTP request; *httpx.Client implements it.
 type Doer interface {
 	Do(ctx context.Context, request *http.Request) (*httpx.Reply, error)
 }
 
-// Endpoint is where and how to reach one account at a provider.
+// Endpoint makes calls for one account at a provider.
 type Endpoint struct {
 	Definition  *Definition
 	BaseURL     *url.URL
@@ -26,12 +27,13 @@ type Endpoint struct {
 	Door        Doer
 }
 
-// Call makes one call and says what it came to. It blocks until the reply is there or the door's timeout has passed.
-func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) Result {
-	request, err := e.Definition.request(ctx, operation, e.BaseURL, sessionID, e.Credentials)
+// Call makes one call and interprets the reply. It blocks until the reply has arrived or the door's timeout has
+// passed.
+func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) call.Result {
+	request, err := e.request(ctx, operation, sessionID, time.Now())
 	if err != nil {
-		return Result{Outcome: v1alpha1.OutcomeUnexpectedResponse, Message: err.Error()}
+		return call.Result{Outcome: v1alpha1.OutcomeUnexpectedResponse, Message: err.Error()}
 	}
-	received, err := e.Door.Do(ctx, request)
-	return e.Definition.interpret(operation, sessionID, received, err, e.Credentials, time.Now())
+	reply, err := e.Door.Do(ctx, request)
+	return e.interpret(operation, sessionID, reply, err, time.Now())
 }

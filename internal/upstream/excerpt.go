@@ -12,16 +12,17 @@ import (
 
 const maxMessageLength = 120
 
-// volatile matches what changes from reply to reply of the same kind: ids, times, counters. A message that held them
-// would make every retry a write.
+// volatile matches ids, times and counters, which differ between replies of the same kind. With them in the message
+// each retry would write the status.
 var volatile = regexp.MustCompile(`[0-9A-Za-z_-]*[0-9][0-9A-Za-z_:.-]{5,}`)
 
-// cleaned makes a provider's words fit for a condition: one line, printable, bounded, and the same for the same failure.
+// cleaned makes a provider's words fit for a condition: one printable line, bounded, and the same for the same
+// failure.
 func cleaned(text string) string {
 	return excerpt(volatile.ReplaceAllString(text, "…"), maxMessageLength)
 }
 
-// excerpt bounds a text and makes one printable line of it.
+// excerpt returns a text as one printable line of at most length bytes.
 func excerpt(text string, length int) string {
 	text = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {

@@ -18,10 +18,10 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// echoed in a reply stands for the account's credential: a provider, or what stands in front of it, may send it back.
+// echoed is the placeholder of a credential in a fuzzed reply. A provider, or a proxy, may send a credential back.
 const echoed = "{{credential}}"
 
-// fuzzed holds the shipped classes, compiled once for all executions.
+// fuzzed is a shipped class, compiled once for all executions.
 type fuzzed struct {
 	definition  *Definition
 	credentials Credentials
@@ -55,8 +55,8 @@ func operationOf(expires bool) v1alpha1.Operation {
 	return observe
 }
 
-// FuzzReply lets a provider send anything. What it sends is never taken for a proof that it is not, and comes out bounded,
-// printable and without the credential.
+// FuzzReply interprets arbitrary replies. No reply may count as a proof that it does not contain, and the texts of the
+// result must be bounded, printable and without the credential.
 func FuzzReply(f *testing.F) {
 	classes := fuzzedClasses(f)
 	f.Fuzz(func(t *testing.T, provider uint8, expires bool, code uint16, field, value, retryAfter string, body []byte) {
@@ -68,17 +68,19 @@ func FuzzReply(f *testing.F) {
 		}
 		reply := &httpx.Reply{Code: int(code), Header: http.Header{"Retry-After": {retryAfter}}, Body: body}
 		reply.Header[field] = append(reply.Header[field], value)
-		result := class.definition.interpret(operation, idIn(class.definition, string(body)), reply, nil, class.credentials, noon)
+		result := interpreted(class.definition, class.credentials, operation, idIn(class.definition, string(body)), reply)
 		if result.State == v1alpha1.SessionStateExpired && !provesExpiry(gen.Providers[number], operation, int(code), body) {
-			t.Errorf("%s: %d %q is taken for the proof of an expiry", gen.Providers[number], code, body)
+			t.Errorf("%s: %d %q counts as a proof of expiry, and is none", gen.Providers[number], code, body)
 		}
 		if result.State != "" && result.Outcome != v1alpha1.OutcomeAccepted {
-			t.Errorf("%s: state %s with the outcome %s", gen.Providers[number], result.State, result.Outcome)
+			t.Errorf("%s: state %s with the outcome %s, want Accepted", gen.Providers[number], result.State, result.Outcome)
 		}
 		if result.RetryAfter < 0 || result.RetryAfter > MaxRetryAfter {
-			t.Errorf("Retry-After %q is kept as %s", retryAfter, result.RetryAfter)
+			t.Errorf("Retry-After %q is read as %s, want 0 to %s", retryAfter, result.RetryAfter, MaxRetryAfter)
 		}
-		for what, text := range map[string]string{"message": result.Message, "request id": result.RequestID, "status": result.Status} {
+		for what, text := range map[string]string{
+			"message": result.Message, "request id": result.RequestID, "status": result.Status,
+		} {
 			checkExcerpt(t, what, text, class.credentials)
 		}
 	})
@@ -87,19 +89,19 @@ func FuzzReply(f *testing.F) {
 func checkExcerpt(t *testing.T, what, text string, credentials Credentials) {
 	t.Helper()
 	if len(text) > maxRequestIDLength {
-		t.Errorf("a %s of %d bytes", what, len(text))
+		t.Errorf("the %s has %d bytes, want at most %d", what, len(text), maxRequestIDLength)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		t.Errorf("the %s %q cannot be printed", what, text)
+		t.Errorf("the %s %q is not printable", what, text)
 	}
 	for _, secret := range credentials {
 		if strings.Contains(text, string(secret)) {
-			t.Errorf("the %s %q holds the credential", what, text)
+			t.Errorf("the %s %q contains the credential", what, text)
 		}
 	}
 }
 
-// provesExpiry reads a reply a second time, with no class and no CEL, as the providers' pages describe it.
+// provesExpiry reads a reply without a class and without CEL, as the provider's pages describe it.
 func provesExpiry(provider string, operation v1alpha1.Operation, code int, body []byte) bool {
 	decoded, _ := decode(body)
 	root, _ := decoded.(map[string]any)
@@ -118,10 +120,13 @@ func provesExpiry(provider string, operation v1alpha1.Operation, code int, body 
 		}
 		return false
 	case "helio":
-		return operation == expire && code == http.StatusNoContent || success && (root["windowClosed"] == true || root["expiresAt"] != nil) && (has(root, "paylinkTx") || has(root, "paylinkTxs"))
+		over := root["windowClosed"] == true || root["expiresAt"] != nil
+		return operation == expire && code == http.StatusNoContent ||
+			success && over && (has(root, "paylinkTx") || has(root, "paylinkTxs"))
 	case "omise":
 		already := root["object"] == "error" && root["code"] == "already_expired" && operation == expire
-		return already || success && root["object"] == "charge" && root["paid"] != true && (root["status"] == "expired" || root["expired"] == true)
+		unpaid := root["object"] == "charge" && root["paid"] != true
+		return already || success && unpaid && (root["status"] == "expired" || root["expired"] == true)
 	default:
 		return success && at(root, "data", "attributes", "status") == "expired"
 	}
@@ -140,55 +145,60 @@ func at(value any, path ...string) any {
 	return value
 }
 
-// doerFunc is a door that is a function.
+// doerFunc is a function that implements Door.
 type doerFunc func(*http.Request) (*httpx.Reply, error)
 
 func (f doerFunc) Do(_ context.Context, request *http.Request) (*httpx.Reply, error) {
 	return f(request)
 }
 
-// FuzzSessionID tries any string as a session id. What is sent is one segment of the class's path and nothing else.
+// FuzzSessionID makes calls with arbitrary session ids. An id that is sent must be one segment of the class's path and
+// change nothing else in the request.
 func FuzzSessionID(f *testing.F) {
 	classes := fuzzedClasses(f)
 	base := &url.URL{Scheme: "https", Host: "provider.example", Path: "/base"}
 	f.Fuzz(func(t *testing.T, provider uint8, expires bool, id string) {
 		class, operation := classes[int(provider)%len(classes)], operationOf(expires)
 		sent := false
-		endpoint := &Endpoint{Definition: class.definition, BaseURL: base, Credentials: class.credentials, Door: doerFunc(func(request *http.Request) (*httpx.Reply, error) {
+		door := doerFunc(func(request *http.Request) (*httpx.Reply, error) {
 			sent = true
-			checkTarget(t, request, base, class.definition.call(operation).Path, id)
-			return nil, errors.New("nobody there")
-		})}
+			checkTarget(t, request, base, class.definition.template(operation).Path, id)
+			return nil, errors.New("no server")
+		})
+		endpoint := &Endpoint{Definition: class.definition, BaseURL: base, Credentials: class.credentials, Door: door}
 		result := endpoint.Call(t.Context(), operation, id)
 		if valid := class.definition.ValidSessionID(id); sent != valid {
-			t.Errorf("id %q: sent %v, valid %v", id, sent, valid)
+			t.Errorf("id %q: sent: %v, valid: %v; want both the same", id, sent, valid)
 		}
 		if !sent && result.MayHaveActed {
-			t.Errorf("id %q was not sent and may have had an effect", id)
+			t.Errorf("id %q was not sent, and MayHaveActed is true", id)
 		}
 	})
 }
 
-// checkTarget reads the request as its receiver would.
+// checkTarget reads the request as its receiver does, and checks where it goes.
 func checkTarget(t *testing.T, request *http.Request, base *url.URL, path, id string) {
 	t.Helper()
 	received, err := url.ParseRequestURI(request.URL.RequestURI())
 	if err != nil {
-		t.Fatalf("id %q: the request line is wrong: %v", id, err)
+		t.Fatalf("id %q: the request line is invalid: %v", id, err)
 	}
 	want := base.Path + strings.Replace(path, idPlaceholder, id, 1)
 	if received.Path != want || strings.Count(received.EscapedPath(), "/") != strings.Count(base.Path+path, "/") {
 		t.Errorf("id %q: the path is %q (%q), want %q", id, received.Path, received.EscapedPath(), want)
 	}
-	if request.URL.Hostname() != base.Hostname() || request.URL.Port() != base.Port() || request.URL.Scheme != base.Scheme || request.URL.User != nil || received.Fragment != "" {
-		t.Errorf("id %q: the request goes to %s://%s", id, request.URL.Scheme, request.URL.Host)
+	target := request.URL
+	if target.Hostname() != base.Hostname() || target.Port() != base.Port() || target.Scheme != base.Scheme ||
+		target.User != nil || received.Fragment != "" {
+		t.Errorf("id %q: the request goes to %s://%s, want %s", id, target.Scheme, target.Host, base)
 	}
 	if names := len(received.Query()); names > 1 {
-		t.Errorf("id %q: %d query parameters", id, names)
+		t.Errorf("id %q: %d query parameters, want at most 1", id, names)
 	}
 }
 
-// FuzzEndpoint tries any string as an endpoint. What is accepted is a plain base URL, and calls stay below it.
+// FuzzEndpoint tries arbitrary strings as an endpoint. One that is accepted must be a plain base URL, and calls must
+// stay below it.
 func FuzzEndpoint(f *testing.F) {
 	classes := fuzzedClasses(f)
 	f.Fuzz(func(t *testing.T, provider uint8, endpoint string) {
@@ -198,23 +208,28 @@ func FuzzEndpoint(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if base.Scheme != "https" && base.Scheme != "http" || base.Hostname() == "" || base.User != nil || base.RawQuery != "" || base.Fragment != "" {
-			t.Fatalf("%q is accepted as %+v", endpoint, base)
+		if base.Scheme != "https" && base.Scheme != "http" || base.Hostname() == "" ||
+			base.User != nil || base.RawQuery != "" || base.Fragment != "" {
+			t.Fatalf("%q is accepted as %+v, want an error", endpoint, base)
 		}
-		request, err := class.definition.request(t.Context(), expire, base, id, class.credentials)
+		request, err := (&Endpoint{Definition: class.definition, BaseURL: base, Credentials: class.credentials}).request(
+			t.Context(), expire, id, noon,
+		)
 		if err != nil {
 			return
 		}
-		checkTarget(t, request, base, class.definition.call(expire).Path, id)
+		checkTarget(t, request, base, class.definition.template(expire).Path, id)
 	})
 }
 
-// FuzzExpression tries any text as an expression of a class: it is refused with its place, or evaluated within its cost.
+// FuzzExpression tries arbitrary texts as expressions of a class. One that is rejected must have an error that names
+// its field. One that compiles must be evaluated within the cost limit.
 func FuzzExpression(f *testing.F) {
 	replies := []*httpx.Reply{
 		{Code: http.StatusNoContent},
 		{Code: http.StatusOK, Body: []byte(`{"data":{"status":"expired","list":[1,2.5,"a",null,{"b":true}]}}`)},
-		{Code: http.StatusUnauthorized, Header: http.Header{"X-Request-Id": {"1"}}, Body: []byte(`{"errors":[{"status":401}]}`)},
+		{Code: http.StatusUnauthorized,
+			Header: http.Header{"X-Request-Id": {"1"}}, Body: []byte(`{"errors":[{"status":401}]}`)},
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > maxFuzzedExpression {
@@ -232,7 +247,7 @@ func FuzzExpression(f *testing.F) {
 	})
 }
 
-// maxFuzzedExpression is the length that the API server admits.
+// maxFuzzedExpression is the longest expression that the CRD allows.
 const maxFuzzedExpression = 4096
 
 func checkCompile(t *testing.T, spec *v1alpha1.PaymentProviderClassSpec, field string, replies []*httpx.Reply) {
@@ -240,14 +255,14 @@ func checkCompile(t *testing.T, spec *v1alpha1.PaymentProviderClassSpec, field s
 	definition, err := Compile(spec)
 	if wrong, ok := errors.AsType[*DefinitionError](err); ok {
 		if wrong.Field != field && wrong.Field != "spec.expiredAt" || wrong.Problem == "" {
-			t.Errorf("the error %q names the field %s, want %s", wrong, wrong.Field, field)
+			t.Errorf("the error %q is about %s and the problem %q, want one about %s", wrong, wrong.Field, wrong.Problem, field)
 		}
 		return
 	}
 	if err != nil {
-		t.Fatalf("an error that names no field: %v", err)
+		t.Fatalf("the error names no field: %v", err)
 	}
 	for _, reply := range replies {
-		definition.interpret(observe, "", reply, nil, nil, noon)
+		interpreted(definition, nil, observe, "", reply)
 	}
 }

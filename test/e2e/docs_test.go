@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
-	"github.com/payops-dev/payment-session-operator/internal/session"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
 	"github.com/payops-dev/payment-session-operator/test/gen"
@@ -113,22 +112,14 @@ func typed(t *testing.T, page string, blocks []string) {
 	}
 }
 
-// TestThePagesKnowEveryReasonAndAlert checks that the pages explain every reason and every alert, so that a user can
-// look them up.
-func TestThePagesKnowEveryReasonAndAlert(t *testing.T) {
+// TestEveryAlertHasARunbook checks that the operations page explains every alert.
+func TestEveryAlertHasARunbook(t *testing.T) {
 	read := func(path string) string {
 		text, err := os.ReadFile(filepath.Join(gen.Root(), path))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return string(text)
-	}
-	for _, page := range []string{"README.md", "docs/spec/v1alpha1/paymentsessions.md", "docs/gitops.md"} {
-		for _, reason := range session.Reasons() {
-			if !strings.Contains(read(page), "`"+reason+"`") {
-				t.Errorf("%s does not explain the reason %s", page, reason)
-			}
-		}
 	}
 	alerts := regexp.MustCompile(`alert: (\w+)`)
 	for _, alert := range alerts.FindAllStringSubmatch(read("config/prometheus/rules.yaml"), -1) {

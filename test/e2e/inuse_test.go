@@ -141,15 +141,15 @@ func TestTheOperatorMayOnlyChangeItsFinalizer(t *testing.T) {
 	const owner = `{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"y"}`
 	for _, tc := range []struct{ reason, patch, wants string }{
 		{"our finalizer next to another one", `{"metadata":{"finalizers":["example.com/hold","payments.payops.dev/in-use"]}}`, ""},
-		{"another finalizer", `{"metadata":{"finalizers":["payments.payops.dev/in-use"]}}`, "no finalizer of a Secret but its own"},
-		{"data", `{"data":{"secretKey":"eA=="}}`, "what a Secret holds"},
-		{"all data", `{"data":null}`, "what a Secret holds"},
-		{"more data", `{"stringData":{"more":"x"}}`, "what a Secret holds"},
-		{"a label", `{"metadata":{"labels":{"a":"c"}}}`, "labels, annotations and owners"},
-		{"no labels", `{"metadata":{"labels":null}}`, "labels, annotations and owners"},
-		{"an annotation", `{"metadata":{"annotations":{"a":"b"}}}`, "labels, annotations and owners"},
-		{"an owner", `{"metadata":{"ownerReferences":[` + owner + `]}}`, "labels, annotations and owners"},
-		{"immutable", `{"immutable":true}`, "what a Secret holds"},
+		{"another finalizer", `{"metadata":{"finalizers":["payments.payops.dev/in-use"]}}`, "must not change finalizers of a Secret other than"},
+		{"data", `{"data":{"secretKey":"eA=="}}`, "must not change the data, type or immutability"},
+		{"all data", `{"data":null}`, "must not change the data, type or immutability"},
+		{"more data", `{"stringData":{"more":"x"}}`, "must not change the data, type or immutability"},
+		{"a label", `{"metadata":{"labels":{"a":"c"}}}`, "must not change the labels, annotations or owner references"},
+		{"no labels", `{"metadata":{"labels":null}}`, "must not change the labels, annotations or owner references"},
+		{"an annotation", `{"metadata":{"annotations":{"a":"b"}}}`, "must not change the labels, annotations or owner references"},
+		{"an owner", `{"metadata":{"ownerReferences":[` + owner + `]}}`, "must not change the labels, annotations or owner references"},
+		{"immutable", `{"immutable":true}`, "must not change the data, type or immutability"},
 	} {
 		err := operator.Patch(t.Context(), secretNamed(namespace, "omise"), gen.MergePatch(tc.patch))
 		if tc.wants == "" && err != nil || tc.wants != "" && (err == nil || !strings.Contains(err.Error(), tc.wants)) {

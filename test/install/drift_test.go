@@ -172,7 +172,7 @@ func TestTheChartsOptions(t *testing.T) {
 	}
 	const unscrapable = "--set=monitoring.enabled=true,metrics.enabled=false"
 	_, err := run(t, tool("helm", "template", "any", "dist/chart", unscrapable)...)
-	if err == nil || !strings.Contains(err.Error(), "nothing to scrape") {
+	if err == nil || !strings.Contains(err.Error(), "monitoring.enabled requires metrics.enabled") {
 		t.Errorf("monitoring without metrics is accepted: %v", err)
 	}
 	if rendered("--set=admission.finalizerAtCreation=never")["MutatingAdmissionPolicy /"+finalizer] != nil {

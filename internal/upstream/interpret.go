@@ -15,67 +15,50 @@ import (
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 )
 
 const (
-	// MaxRetryAfter is the longest pause that a provider can ask for.
+	// MaxRetryAfter is the longest pause that a Retry-After can cause.
 	MaxRetryAfter = 5 * time.Minute
-	// absurdRetryAfter is from where on a Retry-After is taken for a mistake.
+	// absurdRetryAfter is the limit above which a Retry-After is ignored as a mistake.
 	absurdRetryAfter = 24 * time.Hour
 
 	maxStatusLength    = 64
 	maxRequestIDLength = 128
 )
 
-// Result is what one call came to.
-type Result struct {
-	// Outcome is the meaning of the reply.
-	Outcome v1alpha1.Outcome
-	// State that the reply proves; empty where it proves none.
-	State v1alpha1.SessionState
-	// Status is the provider's own word for State.
-	Status string
-	// StillPayable says what can still be paid elsewhere although State is closed; empty for nothing.
-	StillPayable string
-	// ExpiredAt is when the session expired, where State is expired and the provider says so.
-	ExpiredAt *time.Time
-	// RequestID is the provider's id of the call, where it gives one.
-	RequestID string
-	// Message is a short, cleaned excerpt of the provider's words on a failure, or ours where there was no reply.
-	Message string
-	// RetryAfter is how long the provider asks to be left alone; 0 where it does not.
-	RetryAfter time.Duration
-	// MayHaveActed is true where the call may have had its effect although its outcome is none that says so.
-	MayHaveActed bool
-}
-
-// interpret reads a reply to a call about a session, or the error in its place. It never fails: what it cannot make sense of is
-// UnexpectedResponse.
-func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, received *httpx.Reply, failure error, credentials Credentials, now time.Time) Result {
+// interpret returns the meaning of a reply to a call about a session, or of the error in its place. It never fails: a
+// reply that it cannot interpret is an UnexpectedResponse.
+func (e *Endpoint) interpret(
+	operation v1alpha1.Operation, sessionID string, received *httpx.Reply, failure error, now time.Time,
+) call.Result {
 	if failure != nil {
 		return noReply(failure)
 	}
+	d, credentials := e.Definition, e.Credentials
 	body, readable := decode(received.Body)
 	headers := lowerCase(received.Header)
-	seen := facts{"code": received.Code, "headers": headers, "body": body, "now": now}
-	// What is shown is read from a copy without credentials: an expression may cut or change an echo so that it is not recognized afterwards.
-	shown := facts{"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now}
-	result := Result{
+	seen := activation{"code": received.Code, "headers": headers, "body": body, "now": now}
+	// Texts for people come from a redacted copy: an expression may cut or change an echoed credential so that it is not
+	// recognized later.
+	shown := activation{
+		"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now,
+	}
+	result := call.Result{
 		Outcome:   d.outcome(operation, received.Code, readable, seen),
 		RequestID: excerpt(credentials.redact(shown.text(d.requestID)), maxRequestIDLength),
 	}
-	// A class's rules speak of its provider's replies; a page that is not even JSON comes from something in between.
+	// A class's rules are about its provider's replies. A page that is not JSON comes from something in between.
 	if readable {
 		d.applyClass(operation, sessionID, seen, shown, &result)
 	}
 	result.Status = excerpt(credentials.redact(result.Status), maxStatusLength)
-	switch result.Outcome {
-	case v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable:
+	meaning := call.MeaningOf(result.Outcome)
+	result.MayHaveActed = meaning.MayHaveActed
+	if meaning.Pauses {
 		result.RetryAfter = retryAfter(received.Header.Get("Retry-After"), now)
-		result.MayHaveActed = result.Outcome == v1alpha1.OutcomeUnavailable
-	case v1alpha1.OutcomeUnexpectedResponse:
-		result.MayHaveActed = true
 	}
 	if result.Outcome == v1alpha1.OutcomeAccepted {
 		return result
@@ -90,14 +73,16 @@ func (d *Definition) interpret(operation v1alpha1.Operation, sessionID string, r
 	return result
 }
 
-// applyClass reads a reply as the class says: its rules for outcomes first, then whose session the reply is about, then the state.
-func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen, shown facts, result *Result) {
+// applyClass interprets a reply by the class: first the rules for outcomes, then the session that the reply is about,
+// then the state.
+func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen, shown activation,
+	result *call.Result) {
 	word := ""
-	if rule := d.matching(operation, seen); rule != nil {
+	if rule := d.matchingRule(operation, seen); rule != nil {
 		result.Outcome, word = rule.Outcome, rule.Status
 	}
-	if other := seen.id(d.inReply); other != "" && !d.SameSession(other, sessionID) && speaksOfASession(result.Outcome) {
-		// A cache in between that mixes its keys up gives such replies. They say nothing about this session.
+	if other := seen.id(d.inReply); other != "" && !d.SameSession(other, sessionID) && call.MeaningOf(result.Outcome).AboutSession {
+		// A cache that confuses its keys sends such replies. They prove nothing about this session.
 		result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, "the reply is about another session"
 		return
 	}
@@ -106,27 +91,17 @@ func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, 
 	}
 }
 
-// speaksOfASession reports whether an outcome says something about the session, and not about the call or the provider alone.
-func speaksOfASession(outcome v1alpha1.Outcome) bool {
-	switch outcome {
-	case v1alpha1.OutcomeCredentialsRejected, v1alpha1.OutcomeThrottled, v1alpha1.OutcomeUnavailable, v1alpha1.OutcomeUnexpectedResponse:
-		return false
-	default:
-		return true
-	}
-}
-
-// noReply is the outcome of a call that came back without a whole reply.
-func noReply(failure error) Result {
+// noReply returns the result of a call without a complete reply.
+func noReply(failure error) call.Result {
 	outcome := v1alpha1.OutcomeUnavailable
 	if errors.Is(failure, httpx.ErrBodyTooLarge) {
 		outcome = v1alpha1.OutcomeUnexpectedResponse
 	}
-	return Result{Outcome: outcome, Message: failure.Error(), MayHaveActed: true}
+	return call.Result{Outcome: outcome, Message: failure.Error(), MayHaveActed: true}
 }
 
-// outcome is the engine's own reading of an HTTP status.
-func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bool, seen facts) v1alpha1.Outcome {
+// outcome returns the default outcome for an HTTP status.
+func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bool, seen activation) v1alpha1.Outcome {
 	family := code / 100
 	switch {
 	case code == http.StatusTooManyRequests:
@@ -145,7 +120,7 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 		return v1alpha1.OutcomeNotFound
 	case code == http.StatusNotFound:
 		return v1alpha1.OutcomeUnexpectedResponse
-	// There is nothing to refuse in a read.
+	// A read has nothing to refuse.
 	case family == 4 && operation == v1alpha1.OperationExpire:
 		return v1alpha1.OutcomeRefused
 	default:
@@ -153,21 +128,25 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 	}
 }
 
-func (d *Definition) matching(operation v1alpha1.Operation, seen facts) *outcomeRule {
+// matchingRule returns the first rule that applies to an operation and holds; nil for none.
+func (d *Definition) matchingRule(operation v1alpha1.Operation, seen activation) *outcomeRule {
 	for i := range d.outcomes {
 		rule := &d.outcomes[i]
-		// That a session cannot be expired by a call is nothing that a read could be answered with.
-		speaks := rule.Operation == operation || rule.Operation == "" && (rule.Outcome != v1alpha1.OutcomeUnsupported || operation == v1alpha1.OperationExpire)
-		if speaks && seen.holds(rule.when) {
+		applies := rule.Operation == operation
+		if rule.Operation == "" {
+			// Unsupported is an answer to an expire call. A read cannot be unsupported.
+			applies = rule.Outcome != v1alpha1.OutcomeUnsupported || operation == v1alpha1.OperationExpire
+		}
+		if applies && seen.holds(rule.when) {
 			return rule
 		}
 	}
 	return nil
 }
 
-// readState reads the state from an accepted reply, or from the word that its rule supplies. A reply to expire may prove
-// nothing; one to observe that does not tell the state is of no use.
-func (d *Definition) readState(operation v1alpha1.Operation, word string, seen, shown facts, result *Result) {
+// readState reads the state from an accepted reply, or from the word that its rule supplies. A reply to expire may
+// prove nothing. A reply to observe without a state that the class lists is an UnexpectedResponse.
+func (d *Definition) readState(operation v1alpha1.Operation, word string, seen, shown activation, result *call.Result) {
 	wordShown := word
 	if word == "" {
 		word, wordShown = seen.text(d.status), shown.text(d.status)
@@ -195,17 +174,17 @@ func (d *Definition) readState(operation v1alpha1.Operation, word string, seen, 
 	}
 }
 
-// leftPayable says what a closed session leaves that can still be paid; empty for nothing.
-func (d *Definition) leftPayable(seen facts) string {
-	for _, rest := range d.stillPayable {
-		if seen.holds(rest.when) {
-			return rest.what
+// leftPayable names what a closed session leaves that can still be paid; empty for nothing.
+func (d *Definition) leftPayable(seen activation) string {
+	for _, rule := range d.stillPayable {
+		if seen.holds(rule.when) {
+			return rule.what
 		}
 	}
 	return ""
 }
 
-// unlisted says of a reply that its status word means nothing to the class.
+// unlisted returns the message for a status word that the class does not list.
 func unlisted(word string) string {
 	if word == "" {
 		return "it shows no status that the class can read"
@@ -213,7 +192,7 @@ func unlisted(word string) string {
 	return fmt.Sprintf("it shows the status %q, which the class does not list", excerpt(word, maxStatusLength))
 }
 
-// decode decodes a JSON body. No body at all is readable, as null.
+// decode decodes a JSON body. An empty body is readable, as null.
 func decode(body []byte) (any, bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, true
@@ -230,7 +209,7 @@ func decode(body []byte) (any, bool) {
 	return numbers(value), true
 }
 
-// numbers turns JSON numbers into CEL's: 401 is an int and 401.5 a double, so that string(401) is "401".
+// numbers converts JSON numbers to CEL types: 401 is an int and 401.5 a double, so that string(401) is "401".
 func numbers(value any) any {
 	switch value := value.(type) {
 	case json.Number:
@@ -261,7 +240,8 @@ func lowerCase(header http.Header) map[string]string {
 	return lower
 }
 
-// retryAfter reads a Retry-After in both of its forms. What makes no sense counts as absent.
+// retryAfter parses a Retry-After in both of its forms, seconds and date. A value that makes no sense counts as
+// absent. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	var wait time.Duration

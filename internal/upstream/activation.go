@@ -15,11 +15,11 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// expressionCostLimit bounds what one expression may do with one reply, however large a provider makes it. The shipped
-// classes need about a thousandth of it.
+// expressionCostLimit bounds the cost of one expression for one reply, however large the reply is. The shipped
+// classes need about a thousandth of it. https://pkg.go.dev/github.com/google/cel-go/cel#CostLimit
 const expressionCostLimit = 1_000_000
 
-// The environments in which a class's expressions are compiled: what they see of a reply.
+// The environments of a class's expressions, with the variables that they can use.
 var (
 	reply          = mustEnvironment()
 	replyAndStatus = mustEnvironment(cel.Variable("status", cel.StringType))
@@ -41,7 +41,7 @@ func mustEnvironment(options ...cel.EnvOption) *cel.Env {
 	return environment
 }
 
-// compile compiles one expression of a class and checks the type of its result.
+// compile compiles one expression of a class and checks its result type.
 func compile(field string, text v1alpha1.Expression, environment *cel.Env, wants ...*cel.Type) (cel.Program, error) {
 	ast, issues := environment.Compile(string(text))
 	if issues.Err() != nil {
@@ -67,21 +67,21 @@ func compile(field string, text v1alpha1.Expression, environment *cel.Env, wants
 	return program, nil
 }
 
-// facts are what an expression sees of a reply.
-type facts map[string]any
+// activation holds the values of an expression's variables for one reply.
+type activation map[string]any
 
-// holds evaluates a condition. One that fails on this reply, because a field is missing, does not hold.
-func (f facts) holds(program cel.Program) bool {
-	value, _, err := program.Eval(map[string]any(f))
+// holds evaluates a condition. A condition that fails, for example because a field is missing, does not hold.
+func (a activation) holds(program cel.Program) bool {
+	value, _, err := program.Eval(map[string]any(a))
 	return err == nil && value == types.True
 }
 
-// text evaluates an expression for a string; one that fails gives "".
-func (f facts) text(program cel.Program) string {
+// text evaluates an expression to a string. It returns "" if the expression fails.
+func (a activation) text(program cel.Program) string {
 	if program == nil {
 		return ""
 	}
-	value, _, err := program.Eval(map[string]any(f))
+	value, _, err := program.Eval(map[string]any(a))
 	if err != nil {
 		return ""
 	}
@@ -89,24 +89,24 @@ func (f facts) text(program cel.Program) string {
 	return text
 }
 
-// id evaluates an expression for a session's id; one that fails, or gives null, gives "".
-func (f facts) id(program cel.Program) string {
+// id evaluates an expression to a session's id. It returns "" if the expression fails or returns null.
+func (a activation) id(program cel.Program) string {
 	if program == nil {
 		return ""
 	}
-	value, _, err := program.Eval(map[string]any(f))
+	value, _, err := program.Eval(map[string]any(a))
 	if err != nil || value == types.NullValue {
 		return ""
 	}
 	return fmt.Sprint(value.Value())
 }
 
-// time evaluates an expression for a timestamp or an RFC 3339 string; one that fails gives nil.
-func (f facts) time(program cel.Program) *time.Time {
+// time evaluates an expression to a timestamp or an RFC 3339 string. It returns nil if the expression fails.
+func (a activation) time(program cel.Program) *time.Time {
 	if program == nil {
 		return nil
 	}
-	value, _, err := program.Eval(map[string]any(f))
+	value, _, err := program.Eval(map[string]any(a))
 	if err != nil {
 		return nil
 	}

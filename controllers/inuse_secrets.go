@@ -1,0 +1,162 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// secretOf returns the name of a provider's Secret.
+func secretOf(provider v1alpha1.GenericProvider, name, clusterNamespace string) types.NamespacedName {
+	if provider.GetNamespace() == "" {
+		return types.NamespacedName{Namespace: clusterNamespace, Name: name}
+	}
+	return types.NamespacedName{Namespace: provider.GetNamespace(), Name: name}
+}
+
+// secret reads a Secret's metadata from the API server; nil if the Secret does not exist.
+func (r *InUseReconciler) secret(ctx context.Context,
+	name types.NamespacedName) (*metav1.PartialObjectMetadata, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := r.LiveReader.Get(ctx, name, secret); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil //nolint:nilnil // A Secret that does not exist is no error. There is nothing to protect.
+		}
+		return nil, fmt.Errorf("cannot read Secret %s: %w", name, err)
+	}
+	return secret, nil
+}
+
+// protectSecret adds the finalizer to a Secret, if the Secret exists and is not being deleted. It reports whether the
+// provider can use the Secret now.
+func (r *InUseReconciler) protectSecret(ctx context.Context, secret *metav1.PartialObjectMetadata) (bool, error) {
+	if secret == nil {
+		return false, nil
+	}
+	if isProtected(secret) {
+		return true, nil
+	}
+	before := secret.DeepCopy()
+	controllerutil.AddFinalizer(secret, v1alpha1.InUseFinalizer)
+	return true, patchFinalizers(ctx, r.Client, secret, before)
+}
+
+// releasePreviousSecrets releases the Secrets that the provider has recorded, but for the wanted one.
+func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v1alpha1.GenericProvider,
+	wanted string) error {
+	held := slices.Clone(provider.ProviderStatus().HeldSecrets)
+	if len(held) <= 1 {
+		return nil
+	}
+	r.Releasing.Lock()
+	defer r.Releasing.Unlock()
+	for _, name := range held {
+		if name == wanted {
+			continue
+		}
+		if err := r.releaseSecret(ctx, provider, name); err != nil {
+			return err
+		}
+	}
+	return r.setHeldSecrets(ctx, provider, []string{wanted})
+}
+
+// releaseDeletedSecret releases a Secret that is being deleted while its provider is not, once no session needs it:
+// none of the provider, and none of another provider that shares the Secret.
+func (r *InUseReconciler) releaseDeletedSecret(
+	ctx context.Context, provider v1alpha1.GenericProvider, secret *metav1.PartialObjectMetadata,
+) error {
+	r.Releasing.Lock()
+	defer r.Releasing.Unlock()
+	sharers, err := r.sharers(ctx, provider, client.ObjectKeyFromObject(secret))
+	if err != nil {
+		return err
+	}
+	for _, sharer := range append(sharers, provider) {
+		if needed, err := r.needed(ctx, sharer); needed || err != nil {
+			return err
+		}
+	}
+	return r.removeFinalizer(ctx, secret)
+}
+
+// releaseSecret releases a Secret, unless another provider needs it. That one then records the Secret. Releasing must
+// be held.
+func (r *InUseReconciler) releaseSecret(ctx context.Context, provider v1alpha1.GenericProvider, name string) error {
+	at := secretOf(provider, name, r.SecretNamespace)
+	sharers, err := r.sharers(ctx, provider, at)
+	if err != nil {
+		return err
+	}
+	if len(sharers) > 0 {
+		return r.recordSecret(ctx, sharers[0], at.Name)
+	}
+	secret, err := r.secret(ctx, at)
+	if secret == nil || err != nil {
+		return err
+	}
+	return r.removeFinalizer(ctx, secret)
+}
+
+func (r *InUseReconciler) removeFinalizer(ctx context.Context, secret *metav1.PartialObjectMetadata) error {
+	before := secret.DeepCopy()
+	if !controllerutil.RemoveFinalizer(secret, v1alpha1.InUseFinalizer) {
+		return nil
+	}
+	return patchFinalizers(ctx, r.Client, secret, before)
+}
+
+// sharers returns the other providers that need a Secret, as the API server has them.
+func (r *InUseReconciler) sharers(
+	ctx context.Context, provider v1alpha1.GenericProvider, at types.NamespacedName,
+) ([]v1alpha1.GenericProvider, error) {
+	var sharers []v1alpha1.GenericProvider
+	collect := func(other v1alpha1.GenericProvider) {
+		if other.GetUID() != provider.GetUID() && r.needsSecret(other, at) {
+			sharers = append(sharers, other)
+		}
+	}
+	namespaced := &v1alpha1.PaymentProviderList{}
+	if err := r.LiveReader.List(ctx, namespaced, client.InNamespace(at.Namespace)); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("cannot list the providers that share Secret %s: %w", at, err)
+	}
+	for i := range namespaced.Items {
+		collect(&namespaced.Items[i])
+	}
+	if at.Namespace != r.SecretNamespace {
+		return sharers, nil
+	}
+	cluster := &v1alpha1.ClusterPaymentProviderList{}
+	if err := r.LiveReader.List(ctx, cluster); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("cannot list the cluster providers that share Secret %s: %w", at, err)
+	}
+	for i := range cluster.Items {
+		collect(&cluster.Items[i])
+	}
+	return sharers, nil
+}
+
+// needsSecret reports whether a provider names a Secret or has recorded it, and can still release it.
+func (r *InUseReconciler) needsSecret(provider v1alpha1.GenericProvider, at types.NamespacedName) bool {
+	if !provider.GetDeletionTimestamp().IsZero() && !controllerutil.ContainsFinalizer(provider, v1alpha1.InUseFinalizer) {
+		return false
+	}
+	named := provider.ProviderSpec().CredentialsSecretRef.Name
+	recorded := slices.Contains(provider.ProviderStatus().HeldSecrets, at.Name)
+	return secretOf(provider, named, r.SecretNamespace) == at || recorded && secretOf(
+		provider, at.Name, r.SecretNamespace,
+	) == at
+}
