@@ -17,7 +17,8 @@ const (
 	margin, titleBar           = 20, 36
 )
 
-// The rhythm of the recording, in seconds: the pause before a part appears, and the time to read a screen and a line of it.
+// The rhythm of the recording, in seconds: the pause before a part appears, and the time to read a screen and a line
+// of it.
 const (
 	pause, readScreen, readLine = 0.9, 2.0, 0.16
 )
@@ -39,8 +40,8 @@ const frame = `@media (prefers-reduced-motion:reduce){g{animation:none!important
 <text class="f" x="50%%" y="23" text-anchor="middle">make demo</text>
 `
 
-// draw returns the recording as an SVG. CSS shows its parts in turn, because scripts do not run in an image. A viewer that does not animate
-// shows the poster.
+// draw returns the recording as an SVG. CSS shows its parts in turn, because scripts do not run in an image. A viewer
+// that does not animate shows the poster.
 func draw(screens []screen) []byte {
 	columns, rows := 0, 0
 	length := 0.0

@@ -53,7 +53,8 @@ var (
 	machinePath = regexp.MustCompile(`(?:^|[\s='"])/[A-Za-z]`)
 )
 
-// film cuts what the demo printed into screens. It fails if a step is missing, so that the script of the recording follows the demo.
+// film cuts what the demo printed into screens. It fails if a step is missing, so that the script of the recording
+// follows the demo.
 func film(printed string, scenes []scene) ([]screen, error) {
 	steps := map[string][]string{}
 	title := ""

@@ -5,7 +5,8 @@
 //
 //	recording --out docs/demo.svg hack/demo/demo.sh
 //
-// The file is written only if the demo succeeds. Ages and times are replaced, so that a run that prints the same leaves the same file.
+// The file is written only if the demo succeeds. Ages and times are replaced, so that a run that prints the same
+// leaves the same file.
 package main
 
 import (
