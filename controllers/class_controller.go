@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/session"
@@ -65,6 +66,8 @@ type PaymentProviderClassReconciler struct {
 	// Classes enqueues classes.
 	Classes *Enqueuer
 	Now     func() time.Time
+	// NewQueue returns the controller's queue; nil for controller-runtime's.
+	NewQueue NewQueue
 }
 
 // Reconcile compiles a class and writes its status.
@@ -103,6 +106,7 @@ func (r *PaymentProviderClassReconciler) SetupWithManager(mgr ctrl.Manager) erro
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PaymentProviderClass{}).
 		WatchesRawSource(r.Classes.source()).
+		WithOptions(controller.Options{NewQueue: r.NewQueue}).
 		Complete(r)
 }
 

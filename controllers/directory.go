@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/payops-dev/payment-session-operator/internal/account"
-	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/session"
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
@@ -36,6 +35,13 @@ type Directory struct {
 	ending bool
 }
 
+// Door sends the requests of one account; *httpx.Client implements it.
+type Door interface {
+	upstream.Doer
+	// Close closes idle connections.
+	Close()
+}
+
 // entry is the state of one provider object.
 type entry struct {
 	uid types.UID
@@ -51,7 +57,7 @@ type entry struct {
 	// account, endpoint and door exist where there is no obstacle.
 	account  *account.Account
 	endpoint *upstream.Endpoint
-	door     *httpx.Client
+	door     Door
 	stop     context.CancelFunc
 
 	// notReady is the reason that the provider has had since notReadySince.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -57,6 +58,8 @@ type InUseReconciler struct {
 	Now        func() time.Time
 	// New returns an empty object of the kind.
 	New func() v1alpha1.GenericProvider
+	// NewQueue returns the controller's queue; nil for controller-runtime's.
+	NewQueue NewQueue
 }
 
 // Reconcile protects one provider and its Secret, or releases them.
@@ -237,6 +240,7 @@ func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(r.New()).
 		Watches(&v1alpha1.PaymentSession{}, released).
 		WatchesRawSource(r.InUse.source()).
+		WithOptions(controller.Options{NewQueue: r.NewQueue}).
 		Complete(r)
 }
 

@@ -51,6 +51,8 @@ type PaymentSessionReconciler struct {
 	Jitter func() float64
 	// Audit logs each call that may have changed something at a provider.
 	Audit logr.Logger
+	// NewQueue returns the controller's queue; nil for controller-runtime's.
+	NewQueue NewQueue
 
 	memories   memories
 	duplicates duplicates
@@ -93,6 +95,7 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
+			NewQueue:                r.NewQueue,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](minRetry, maxRetry),
 		}).
 		Complete(r)

@@ -109,7 +109,7 @@ func (r *ProviderReconciler) openAccount(known *entry, key providerKey, wanted c
 		if known.door != nil {
 			known.door.Close()
 		}
-		known.door = httpx.New(httpx.Options{
+		known.door = r.NewDoor(httpx.Options{
 			AllowPrivate:   r.AllowPrivate,
 			MaxConnections: wanted.settings.access.connections,
 			Timeout:        wanted.settings.access.timeout,

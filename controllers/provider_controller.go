@@ -14,9 +14,11 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/session"
 )
 
@@ -54,6 +56,10 @@ type ProviderReconciler struct {
 	New func() v1alpha1.GenericProvider
 	// NewList returns an empty list of the kind.
 	NewList func() client.ObjectList
+	// NewDoor opens the connection to a provider.
+	NewDoor func(httpx.Options) Door
+	// NewQueue returns the controller's queue; nil for controller-runtime's.
+	NewQueue NewQueue
 }
 
 // Reconcile updates a provider's account after its spec, class and Secret, and writes its status.
@@ -193,6 +199,7 @@ func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(r.New()).
 		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
 		WatchesRawSource(r.Providers.source()).
+		WithOptions(controller.Options{NewQueue: r.NewQueue}).
 		Complete(r)
 }
 

@@ -11,11 +11,13 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
 )
 
 // eventSource is the reporting controller of Events.
@@ -42,6 +44,27 @@ type Options struct {
 	// WriteLease is the right to write PaymentProviders, and ClusterWriteLease the right to write objects without a
 	// namespace. They may be the same lease.
 	WriteLease, ClusterWriteLease *WriteLease
+	// Definitions may be shared with other managers of the same process, as tests do; nil for an empty collection.
+	Definitions *Definitions
+	// NewDoor opens the connection to a provider; nil for httpx.New. Tests replace the network.
+	NewDoor func(httpx.Options) Door
+	// NewQueue returns the queue of a controller; nil for controller-runtime's. Tests use one without metrics.
+	NewQueue NewQueue
+}
+
+// NewQueue returns the queue of the controller with the given name.
+type NewQueue = func(
+	string, workqueue.TypedRateLimiter[ctrl.Request],
+) workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// complete sets the options that are not given.
+func (o *Options) complete() {
+	if o.Definitions == nil {
+		o.Definitions = NewDefinitions()
+	}
+	if o.NewDoor == nil {
+		o.NewDoor = func(settings httpx.Options) Door { return httpx.New(settings) }
+	}
 }
 
 // Setup adds the controllers, their indexes and the directory of accounts to a manager.
@@ -49,9 +72,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := setupIndexes(ctx, mgr); err != nil {
 		return err
 	}
-	directory, definitions, sessions := NewDirectory(), NewDefinitions(), &Enqueuer{}
-	recorder, providers := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}
-	releasing := &sync.Mutex{}
+	options.complete()
+	directory, sessions := NewDirectory(), &Enqueuer{}
+	recorder, providers, releasing := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}, &sync.Mutex{}
 	for _, kind := range []struct {
 		object func() v1alpha1.GenericProvider
 		list   func() client.ObjectList
@@ -70,9 +93,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		providers[kind.object().ProviderKind()] = enqueuer
 		accounts := &ProviderReconciler{
 			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
-			Directory: directory, Definitions: definitions, Sessions: sessions, Providers: enqueuer, InUse: inUse,
+			Directory: directory, Definitions: options.Definitions, Sessions: sessions, Providers: enqueuer, InUse: inUse,
 			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
-			WriteLease: kind.lease, New: kind.object, NewList: kind.list,
+			WriteLease: kind.lease, New: kind.object, NewList: kind.list, NewDoor: options.NewDoor, NewQueue: options.NewQueue,
 		}
 		if err := accounts.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up a provider controller: %w", err)
@@ -80,7 +103,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		protection := &InUseReconciler{
 			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: enqueuer, InUse: inUse,
 			SecretNamespace: options.SecretNamespace, Releasing: releasing, WriteLease: kind.lease, Now: options.Now,
-			New: kind.object,
+			New: kind.object, NewQueue: options.NewQueue,
 		}
 		if err := protection.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("cannot set up an in-use controller: %w", err)
@@ -89,15 +112,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	reconciler := &PaymentSessionReconciler{
 		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
 		Sessions: sessions, Providers: providers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
-		Audit: options.Audit,
+		Audit: options.Audit, NewQueue: options.NewQueue,
 	}
 	directory.Drain = reconciler.Drain
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
 		return fmt.Errorf("cannot set up the session controller: %w", err)
 	}
 	classes := &PaymentProviderClassReconciler{
-		Client: mgr.GetClient(), Definitions: definitions, WriteLease: options.ClusterWriteLease, Classes: &Enqueuer{},
-		Now: options.Now,
+		Client: mgr.GetClient(), Definitions: options.Definitions, WriteLease: options.ClusterWriteLease,
+		Classes: &Enqueuer{}, Now: options.Now, NewQueue: options.NewQueue,
 	}
 	if err := classes.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("cannot set up the class controller: %w", err)

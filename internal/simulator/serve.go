@@ -53,6 +53,13 @@ func (s *Simulator) Script(provider, id string, faults ...Fault) {
 	s.faults[key{provider, id}] = append(s.faults[key{provider, id}], faults...)
 }
 
+// ClearFaults drops all faults that were added.
+func (s *Simulator) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.faults)
+}
+
 // next consumes and returns the fault of the current call, if there is one.
 func (s *Simulator) next(at key, operation string) *Fault {
 	for i := range s.faults[at] {
