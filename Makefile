@@ -100,6 +100,14 @@ cold: ## Run the demo and all tests in a clean clone with empty caches, as a new
 bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation".
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./test/bench $(ARGS)
 
+.PHONY: simulate
+simulate: ## Draw histories of the simulation for TIME seconds, 60 unless told otherwise; replay one with SEED=… or FILE=….
+	@TIME=$(TIME) SEED=$(SEED) FILE=$(FILE) hack/simulate.sh
+
+.PHONY: simulate-faults
+simulate-faults: ## Plant each fault of test/simulation/faults, or those of FAULTS, and show how many histories find it.
+	@hack/simulate-faults.sh $(FAULTS)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzzer for FUZZTIME, one minute unless told otherwise.
 	@FUZZTIME=$(FUZZTIME) hack/fuzz.sh
