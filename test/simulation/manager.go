@@ -205,7 +205,6 @@ func (c *processClient) Patch(ctx context.Context, object client.Object, patch c
 	_ ...client.PatchOption) error {
 	server := c.process.world.server
 	return c.request(ctx, server.kindOf(object).Kind, func() error {
-		c.process.world.wrote(object)
 		return server.patch(object, patch, false)
 	})
 }
@@ -231,7 +230,6 @@ func (w *statusWriter) Patch(ctx context.Context, object client.Object, patch cl
 	_ ...client.SubResourcePatchOption) error {
 	server := w.client.process.world.server
 	return w.client.request(ctx, server.kindOf(object).Kind, func() error {
-		w.client.process.world.wrote(object)
 		return server.patch(object, patch, true)
 	})
 }

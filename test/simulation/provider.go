@@ -65,22 +65,22 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 
 // serve lets the simulator answer, and reports whether it dropped the connection instead.
 func (w *world) serve(recorder *httptest.ResponseRecorder, request *http.Request) (dropped bool) {
-	defer func() {
-		if failure := recover(); failure != nil {
-			if failure != http.ErrAbortHandler { //nolint:errorlint // The panic value is this error itself.
-				panic(failure)
-			}
-			dropped = true
-		}
-	}()
 	provider, _, _ := strings.Cut(strings.TrimPrefix(request.URL.Path, "/"), "/")
 	w.checkCall(provider, request)
 	before := w.upstreams.Objects()
-	w.handler.ServeHTTP(recorder, request)
-	for _, was := range before {
-		if was.Provider == provider && isPayable(was.State) && !isPayable(w.upstreams.State(provider, was.ID)) {
-			w.expiredByCall(provider, was.ID)
+	defer func() {
+		failure := recover()
+		if failure != nil && failure != http.ErrAbortHandler { //nolint:errorlint // The panic value is this error itself.
+			panic(failure)
 		}
-	}
+		dropped = failure != nil
+		// A dropped call may have had its effect.
+		for _, was := range before {
+			if was.Provider == provider && isPayable(was.State) && !isPayable(w.upstreams.State(provider, was.ID)) {
+				w.expiredByCall(provider, was.ID)
+			}
+		}
+	}()
+	w.handler.ServeHTTP(recorder, request)
 	return false
 }

@@ -143,9 +143,6 @@ func isPayable(state simulator.State) bool {
 	return state == simulator.Open || state == simulator.Pending
 }
 
-// wrote is called before a process writes an object.
-func (w *world) wrote(client.Object) {}
-
 // checkChange checks each change of an object. The API server is locked meanwhile.
 func (w *world) checkChange(changed change) {
 	after, _ := changed.after.(*v1alpha1.PaymentSession)
