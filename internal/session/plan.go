@@ -136,16 +136,20 @@ func (d *decision) wait(at time.Time) Action {
 	return action
 }
 
-// unchanged returns what the status already says, for the present generation; nil where the status says exactly that.
-// For a session that should be active it is the state that is known.
+// unchanged returns what the status already says, for the present generation; nil where the status says exactly that,
+// or nothing that still holds. For a session that should be active it is the state that is known.
 func (d *decision) unchanged() *Verdict {
-	ready := d.ready()
-	switch {
-	case ready == nil:
+	ready, state := d.ready(), d.Session.Status.State
+	if ready == nil {
 		return nil
-	case !d.shouldExpire() && d.Session.Status.State != v1alpha1.SessionStateUnknown &&
-		(ready.Status == metav1.ConditionTrue || d.row().acting || d.row().dryRun):
-		return d.verdict(d.reasonForState(d.Session.Status.State), string(d.Session.Status.State))
+	}
+	isOver := !d.current() && d.overcome()
+	known := ready.Status == metav1.ConditionTrue || d.row().acting || d.row().dryRun || isOver
+	switch {
+	case !d.shouldExpire() && state != v1alpha1.SessionStateUnknown && known:
+		return d.verdict(d.reasonForState(state), string(state))
+	case isOver:
+		return nil
 	case !d.current():
 		verdict := d.repeated()
 		d.hold(verdict)
