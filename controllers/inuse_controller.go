@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -50,9 +49,10 @@ type InUseReconciler struct {
 	InUse     *Enqueuer
 	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
 	SecretNamespace string
-	// Releasing is held during the release of a Secret: two providers that share one must not each leave it to the
-	// other.
-	Releasing *sync.Mutex
+	// Releasing has room for one release of a Secret: two providers that share one must not each leave it to the other.
+	// It is no mutex, because it is held during requests to the API server and those that wait for it must be able to
+	// end.
+	Releasing chan struct{}
 	// WriteLease is the right to do any of this.
 	WriteLease *WriteLease
 	Now        func() time.Time
@@ -165,8 +165,10 @@ func (r *InUseReconciler) release(ctx context.Context, provider v1alpha1.Generic
 			return inUseInterval, r.protect(ctx, provider)
 		}
 	}
-	r.Releasing.Lock()
-	defer r.Releasing.Unlock()
+	if err := r.lockReleases(ctx); err != nil {
+		return 0, err
+	}
+	defer r.unlockReleases()
 	for _, held := range provider.ProviderStatus().HeldSecrets {
 		if err := r.releaseSecret(ctx, provider, held); err != nil {
 			return 0, err

@@ -54,6 +54,18 @@ func (r *InUseReconciler) protectSecret(ctx context.Context, secret *metav1.Part
 	return true, patchFinalizers(ctx, r.Client, secret, before)
 }
 
+// lockReleases waits until no other release runs. The error is that of a context that has ended.
+func (r *InUseReconciler) lockReleases(ctx context.Context) error {
+	select {
+	case r.Releasing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *InUseReconciler) unlockReleases() { <-r.Releasing }
+
 // releasePreviousSecrets releases the Secrets that the provider has recorded, but for the wanted one.
 func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v1alpha1.GenericProvider,
 	wanted string) error {
@@ -61,8 +73,10 @@ func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v
 	if len(held) <= 1 {
 		return nil
 	}
-	r.Releasing.Lock()
-	defer r.Releasing.Unlock()
+	if err := r.lockReleases(ctx); err != nil {
+		return err
+	}
+	defer r.unlockReleases()
 	for _, name := range held {
 		if name == wanted {
 			continue
@@ -79,8 +93,10 @@ func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v
 func (r *InUseReconciler) releaseDeletedSecret(
 	ctx context.Context, provider v1alpha1.GenericProvider, secret *metav1.PartialObjectMetadata,
 ) error {
-	r.Releasing.Lock()
-	defer r.Releasing.Unlock()
+	if err := r.lockReleases(ctx); err != nil {
+		return err
+	}
+	defer r.unlockReleases()
 	sharers, err := r.sharers(ctx, provider, client.ObjectKeyFromObject(secret))
 	if err != nil {
 		return err
@@ -93,8 +109,8 @@ func (r *InUseReconciler) releaseDeletedSecret(
 	return r.removeFinalizer(ctx, secret)
 }
 
-// releaseSecret releases a Secret, unless another provider needs it. That one then records the Secret. Releasing must
-// be held.
+// releaseSecret releases a Secret, unless another provider needs it. That one then records the Secret. No other
+// release may run.
 func (r *InUseReconciler) releaseSecret(ctx context.Context, provider v1alpha1.GenericProvider, name string) error {
 	at := secretOf(provider, name, r.SecretNamespace)
 	sharers, err := r.sharers(ctx, provider, at)

@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -74,7 +73,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	}
 	options.complete()
 	directory, sessions := NewDirectory(), &Enqueuer{}
-	recorder, providers, releasing := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}, &sync.Mutex{}
+	recorder, providers, releasing := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}, make(chan struct{}, 1)
 	for _, kind := range []struct {
 		object func() v1alpha1.GenericProvider
 		list   func() client.ObjectList
