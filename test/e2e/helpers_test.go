@@ -89,13 +89,17 @@ func deleteNamespace(t *testing.T, namespace string) {
 	kubectl(t, "", "delete", "namespace", namespace, "--wait=false")
 }
 
-// awaitNamespaceGone waits until a namespace is deleted. If it is not, the log shows its conditions.
+// awaitNamespaceGone waits until a namespace is deleted. If it is not, the log shows its conditions, and who wrote
+// which finalizer of what is left in it, and when.
 func awaitNamespaceGone(t *testing.T, namespace string) {
 	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
 			const conditions = "jsonpath={.status.conditions}"
 			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", conditions))
+			const left = `jsonpath={range .items[*]}{.kind}{" "}{.metadata}{"\n"}{end}`
+			const kinds = "secrets,paymentproviders,paymentsessions"
+			t.Log(kubectl(t, "", "get", kinds, "-n", namespace, "--ignore-not-found", "--show-managed-fields", "-o", left))
 		}
 	})
 	await.Gone(t, api, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
