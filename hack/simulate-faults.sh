@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # Checks that the simulation finds planted faults: a simulation that finds nothing proves nothing. Each patch of
-# test/simulation/faults, or each one that is named, is applied to a copy of the tree, and the simulation draws up to
-# CHECKS histories in at most TIMEOUT. A fault that is not found, and that UNREACHABLE.md does not list, is a failure.
-# With LOGS=folder the output of each run is kept there.
+# test/simulation/faults, or each one that is named, is applied to a copy of the tree, and the simulation draws histories
+# for TIME seconds (60) from SEED on. A fault that is not found, and that UNREACHABLE.md does not list, is a failure. With
+# LOGS=folder the output of each run is kept there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 faults=$PWD/test/simulation/faults
@@ -28,9 +28,9 @@ git ls-files -z --cached --others --exclude-standard | tar --create --null --ign
   tar --extract --directory="$copy"
 rm -rf "$copy/test/simulation/testdata/rapid"
 
-# histories prints how many histories a run has drawn before it ended.
+# histories prints how many histories a failed run has drawn before it ended.
 histories() {
-  sed -nE 's/.*\[rapid\] (failed after|panic after|OK, passed) ([0-9]+) tests.*/\2/p' "$1" | head -n 1
+  sed -nE 's/.*\[rapid\] (failed|panic) after ([0-9]+) tests.*/\2/p;$s/.*/0/p' "$1" | head -n 1
 }
 
 failed=0
@@ -44,20 +44,28 @@ for name in "${names[@]}"; do
     failed=1
     continue
   fi
-  if ! (cd "$copy" && go test -c -o "$folder/simulation.test" ./test/simulation) >"$log" 2>&1; then
+  if ! (cd "$copy" && go test -c -ldflags=-w -o "$folder/simulation.test" ./test/simulation) >"$log" 2>&1; then
     row "$name" 'NO BUILD' - -
     failed=1
   else
     started=$SECONDS
-    result=found
-    if (cd "$copy/test/simulation" && "$folder/simulation.test" -test.run '^TestHistories$' -test.v \
-      -test.timeout "${TIMEOUT:-120s}" -rapid.checks="${CHECKS:-2000}" -rapid.seed="${SEED:-7}" -rapid.shrinktime=0s -rapid.nofailfile) \
-      >"$log" 2>&1; then
-      result='NOT FOUND'
-    elif grep -q '^panic: test timed out' "$log"; then
-      # A history that never ends shows nothing about the rules.
-      result='TIMED OUT'
-    fi
+    count=0
+    seed=${SEED:-7}
+    result='NOT FOUND'
+    # rapid ends at a number of histories, not at a time.
+    while [ $((SECONDS - started)) -lt "${TIME:-60}" ] && [ "$result" = 'NOT FOUND' ]; do
+      if (cd "$copy/test/simulation" && "$folder/simulation.test" -test.run '^TestHistories$' -test.v -test.timeout 10m \
+        -rapid.checks=25 -rapid.seed="$seed" -rapid.shrinktime=0s -rapid.nofailfile) >"$log" 2>&1; then
+        count=$((count + 25))
+      elif grep -q '^panic: test timed out' "$log"; then
+        # A history that never ends shows nothing about the rules.
+        result='TIMED OUT'
+      else
+        result=found
+        count=$((count + $(histories "$log")))
+      fi
+      seed=$((seed + 1))
+    done
     if [ "$result" != found ]; then
       if grep -qsF "\`$name\`" "$faults/UNREACHABLE.md"; then
         result=unreachable
@@ -65,8 +73,7 @@ for name in "${names[@]}"; do
         failed=1
       fi
     fi
-    count=$(histories "$log")
-    row "$name" "$result" "${count:--}" "$((SECONDS - started))"
+    row "$name" "$result" "$count" "$((SECONDS - started))"
   fi
   git -C "$copy" apply -R "$faults/$name.patch"
 done

@@ -7,13 +7,14 @@
 #
 #   SEED=…   replays the histories of a seed, as a failure prints it
 #   FILE=…   replays one failed history
+#   DETAILS=1 adds calls and statuses to its story
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../test/simulation"
 
 binary=$(mktemp)
 trap 'rm -f "$binary"' EXIT
 go test -c -o "$binary" .
-run() { "$binary" -test.run '^TestHistories$' -test.timeout 0 "$@"; }
+run() { "$binary" -test.run '^TestHistories$' -test.timeout 0 "-details=${DETAILS:-0}" "$@"; }
 
 if [ -n "${FILE:-}" ]; then
   run "-rapid.failfile=$FILE"

@@ -53,11 +53,11 @@ type objectKey struct {
 	types.NamespacedName
 }
 
-// change is one change of one object. after is nil for a removal; before is nil for a creation.
+// change is one change of one object. after is nil for a removal, whose last version is before; before is nil for a
+// creation. was is the version before the change in every case.
 type change struct {
-	kind          string
-	before, after client.Object
-	removed       bool
+	kind               string
+	before, after, was client.Object
 }
 
 func newAPIServer(scheme *runtime.Scheme) *apiServer {
@@ -157,8 +157,14 @@ func (s *apiServer) create(object client.Object) error {
 	return nil
 }
 
-// refusesNew refuses new objects in a namespace that is being deleted.
+// refusesNew refuses new objects in a namespace that is being deleted, and of a kind whose CRD is.
 func (s *apiServer) refusesNew(key objectKey) error {
+	if key.kind == v1alpha1.KindPaymentSession {
+		definition := s.objects[objectKey{crd.GroupVersionKind.Kind, client.ObjectKeyFromObject(crdOf(key.kind))}]
+		if definition == nil || isDeleting(definition) {
+			return apierrors.NewNotFound(resource(key.kind), key.Name)
+		}
+	}
 	if key.Namespace == "" {
 		return nil
 	}
@@ -181,10 +187,10 @@ func (s *apiServer) store(key objectKey, before, after client.Object) {
 	after.SetResourceVersion(strconv.FormatInt(s.version, 10))
 	if !after.GetDeletionTimestamp().IsZero() && len(after.GetFinalizers()) == 0 {
 		delete(s.objects, key)
-		s.changes = append(s.changes, change{kind: key.kind, before: after, removed: true})
+		s.changes = append(s.changes, change{kind: key.kind, before: after, was: before})
 	} else {
 		s.objects[key] = after
-		s.changes = append(s.changes, change{kind: key.kind, before: before, after: after})
+		s.changes = append(s.changes, change{kind: key.kind, before: before, after: after, was: before})
 	}
 	if s.observe != nil {
 		s.observe(s.changes[len(s.changes)-1])

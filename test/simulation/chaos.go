@@ -39,6 +39,13 @@ func (c *chaos) set(trouble trouble) {
 	c.trouble = trouble
 }
 
+// troubled reports whether the cluster behaves badly.
+func (c *chaos) troubled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.trouble != trouble{}
+}
+
 // between draws a duration.
 func (c *chaos) between(least, most time.Duration) time.Duration {
 	c.mu.Lock()
@@ -92,13 +99,20 @@ func (c *chaos) watchFault() watchFault {
 var errConnection = errors.New("the connection was lost")
 
 // requestFault draws what happens to a request: an error before it has its effect, or one after it.
-func (c *chaos) requestFault(kind string) (before, after error) {
+func (c *chaos) requestFault(kind string, writes bool) (before, after error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.chance(c.trouble.requests) {
 		return nil, nil
 	}
-	switch c.random.IntN(6) {
+	drawn := c.random.IntN(6)
+	if !writes {
+		drawn = max(drawn, 1)
+		if drawn == 3 {
+			drawn = 4
+		}
+	}
+	switch drawn {
 	case 0:
 		return apierrors.NewConflict(resource(kind), "", errors.New("drawn by the simulation")), nil
 	case 1:

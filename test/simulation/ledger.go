@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -12,69 +13,161 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// ledgerKey names a session at a provider.
-type ledgerKey struct{ provider, id string }
+// payment names a session at an endpoint of the provider.
+type payment struct {
+	site int
+	id   string
+}
 
-// ledger is the truth about one session at a provider.
+func (p payment) is(other payment) bool { return p == other }
+
+// ledger is the truth about one payment.
 type ledger struct {
-	// had holds every state that the session has had.
+	// had holds every state that the payment has had.
 	had map[v1alpha1.SessionState]bool
-	// reopened is true once the provider has opened it again.
-	reopened bool
+	// reopened is when the provider last opened it again; zero for never.
+	reopened time.Time
 	variant  string
-	// wantedUntil is when an object last wanted the session expired.
-	wantedUntil time.Time
+	// endsTwice is true where the provider shows an end beside the payment, once it is paid.
+	endsTwice bool
+	// troubled is true once a fault, a payment or a late view was drawn for it, so that no call about it has to succeed.
+	troubled bool
+	// wanted is when an object last wanted it expired by spec.desiredState, and implied by a deletion or expireAt, which
+	// the operator has to confirm by a live read.
+	wanted, implied time.Time
+	// missing holds the times of the replies in a row that said that it does not exist.
+	missing []time.Time
+	// missingFor are the endpoint and the credentials of these calls.
+	missingFor string
+	// recognized is true once an expire call was answered as for a session that the provider knows.
+	recognized bool
+	// lastEnd is when the last call about it came back, with a reply or without.
+	lastEnd time.Time
+	// expireCalls and reads count the calls about it.
+	expireCalls, reads int
 }
 
-// ledgers holds the truth about all sessions and objects. Its lock comes after the API server's.
+// facts is what is known about one session object.
+type facts struct {
+	// protected is true once the object has had the finalizer, and forced once a user has removed it.
+	protected, forced bool
+	// released is true once the operator has removed its finalizer during a deletion.
+	released bool
+	// held is true while the object has the finalizer of somebody else.
+	held bool
+	// touched is when a user last created or changed it, and edited when a user last changed it.
+	touched, edited time.Time
+	// fresh is true for the first object of a payment, where its spec wants the payment expired from the beginning.
+	fresh bool
+	// disturbed is true once anything has happened to it, its account or the cluster.
+	disturbed bool
+	// writes counts the operator's writes.
+	writes int
+	// wantedSince is when it began to want its session expired; zero while it does not.
+	wantedSince time.Time
+	// askedAt is when a refresh was requested.
+	askedAt time.Time
+	// seen is true once the status has shown a state.
+	seen bool
+}
+
+// accountFacts is what is known about one provider object.
+type accountFacts struct {
+	// site is where its endpoint is, previous where it was before movedAt.
+	site, previous int
+	movedAt        time.Time
+	// goneAt is when the object was removed; zero while it exists.
+	goneAt time.Time
+	// foundWith are the endpoint and the credentials with which it has last found a session.
+	foundWith string
+	// accepted is when a call was last accepted.
+	accepted time.Time
+	// troubled is when it last did not work well.
+	troubled time.Time
+}
+
+// ledgers holds the truth about all payments and objects. Its lock comes after the API server's.
 type ledgers struct {
-	mu       sync.Mutex
-	sessions map[ledgerKey]*ledger
-	// protected holds the objects that have ever had the finalizer, and forced those whose finalizers a user removed.
-	protected, forced map[types.UID]bool
+	mu sync.Mutex
+	// foldCase is true where two ids that differ in case are one.
+	foldCase bool
+	payments map[payment]*ledger
+	objects  map[types.UID]*facts
+	accounts map[objectKey]*accountFacts
 }
 
-func newLedgers() *ledgers {
+func newLedgers(foldCase bool) *ledgers {
 	return &ledgers{
-		sessions: map[ledgerKey]*ledger{}, protected: map[types.UID]bool{}, forced: map[types.UID]bool{},
+		foldCase: foldCase, payments: map[payment]*ledger{}, objects: map[types.UID]*facts{},
+		accounts: map[objectKey]*accountFacts{},
 	}
 }
 
-// update changes the ledger of a session.
-func (l *ledgers) update(provider, id string, change func(*ledger)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	key := ledgerKey{provider, id}
-	if l.sessions[key] == nil {
-		l.sessions[key] = &ledger{had: map[v1alpha1.SessionState]bool{}}
+// fold returns the one form of an id.
+func (l *ledgers) fold(id string) string {
+	if l.foldCase {
+		return strings.ToLower(id)
 	}
-	change(l.sessions[key])
+	return id
 }
 
-// of returns the ledger of a session, and whether the session has ever had a state.
-func (l *ledgers) of(provider, id string, state v1alpha1.SessionState) (known ledger, had bool) {
-	l.update(provider, id, func(found *ledger) { known, had = *found, found.had[state] })
-	known.had = nil
-	return known, had
-}
-
-// protect records that an object has the finalizer.
-func (l *ledgers) protect(uid types.UID) {
+// payment changes and copies the ledger of a payment.
+func (l *ledgers) payment(at payment, change func(*ledger)) ledger {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.protected[uid] = true
+	at.id = l.fold(at.id)
+	if l.payments[at] == nil {
+		l.payments[at] = &ledger{had: map[v1alpha1.SessionState]bool{}}
+	}
+	if change != nil {
+		change(l.payments[at])
+	}
+	return *l.payments[at]
 }
 
-// force records that a user removed the finalizers of an object.
-func (l *ledgers) force(uid types.UID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.forced[uid] = true
+// had reports whether a payment has had a state.
+func (l *ledgers) had(at payment, state v1alpha1.SessionState) bool {
+	var had bool
+	l.payment(at, func(known *ledger) { had = known.had[state] })
+	return had
 }
 
-// wasProtected reports whether an object has ever had the finalizer, and whether a user removed it.
-func (l *ledgers) wasProtected(uid types.UID) (protected, forced bool) {
+// object changes and copies the facts of an object.
+func (l *ledgers) object(uid types.UID, change func(*facts)) facts {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.protected[uid], l.forced[uid]
+	if l.objects[uid] == nil {
+		l.objects[uid] = &facts{}
+	}
+	if change != nil {
+		change(l.objects[uid])
+	}
+	return *l.objects[uid]
+}
+
+// account changes and copies the facts of a provider object.
+func (l *ledgers) account(key objectKey, change func(*accountFacts)) accountFacts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.accounts[key] == nil {
+		l.accounts[key] = &accountFacts{}
+	}
+	if change != nil {
+		change(l.accounts[key])
+	}
+	return *l.accounts[key]
+}
+
+// disturbAll records that something has happened to the whole cluster or to the provider.
+func (l *ledgers) disturbAll(accounts bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, known := range l.objects {
+		known.disturbed = true
+	}
+	for _, known := range l.accounts {
+		if accounts {
+			known.troubled = time.Now()
+		}
+	}
 }

@@ -6,6 +6,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,18 +38,23 @@ type process struct {
 
 	mu        sync.Mutex
 	runnables []manager.Runnable
-	cancel    context.CancelFunc
-	ended     chan struct{}
+	// proofs holds the payments whose end a reply to this process has proven, for its present accounts.
+	proofs map[payment]bool
+	cancel context.CancelFunc
+	ended  chan struct{}
 }
 
 var errDead = errors.New("the process is dead")
 
 // startProcess starts a manager process with the real controllers.
 func (w *world) startProcess() *process {
-	p := &process{world: w, cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{})}
+	w.disturb()
+	p := &process{
+		world: w, cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}), proofs: map[payment]bool{},
+	}
 	options := controllers.Options{
 		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,
-		Now: time.Now, Jitter: w.chaos.jitter, Metrics: prometheus.NewRegistry(), Audit: logr.Discard(),
+		Now: w.clock, Jitter: w.chaos.jitter, Metrics: prometheus.NewRegistry(), Audit: logr.Discard(),
 		WriteLease: controllers.NewWriteLease(nil), Definitions: definitions,
 		NewDoor: p.newDoor, NewQueue: newQueue,
 	}
@@ -92,6 +98,27 @@ func (p *process) stop() {
 func (p *process) kill() {
 	p.dead.Store(true)
 	p.stop()
+}
+
+// prove records that a reply has proven the end of a payment.
+func (p *process) prove(at payment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proofs[at] = true
+}
+
+// proved reports whether a reply has proven the end of a payment.
+func (p *process) proved(at payment) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.proofs[at]
+}
+
+// forgetProofs drops what replies have proven about some payments.
+func (p *process) forgetProofs(which func(payment) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.proofs, func(at payment, _ bool) bool { return which(at) })
 }
 
 // Add adds a runnable.
@@ -150,7 +177,7 @@ type processClient struct {
 }
 
 // request makes one request to the API server, with the faults that are drawn.
-func (c *processClient) request(ctx context.Context, kind string, do func() error) error {
+func (c *processClient) request(ctx context.Context, kind string, writes bool, do func() error) error {
 	chaos := c.process.world.chaos
 	if !sleep(ctx, chaos.between(200*time.Microsecond, 3*time.Millisecond)) {
 		return ctx.Err()
@@ -158,7 +185,7 @@ func (c *processClient) request(ctx context.Context, kind string, do func() erro
 	if c.process.dead.Load() {
 		return errDead
 	}
-	before, after := chaos.requestFault(kind)
+	before, after := chaos.requestFault(kind, writes)
 	if before != nil {
 		return before
 	}
@@ -181,7 +208,7 @@ func (c *processClient) Get(ctx context.Context, name client.ObjectKey, into cli
 		return c.process.cache.Get(ctx, name, into, options...)
 	}
 	server := c.process.world.server
-	return c.request(ctx, server.kindOf(into).Kind, func() error { return server.get(name, into) })
+	return c.request(ctx, server.kindOf(into).Kind, false, func() error { return server.get(name, into) })
 }
 
 // List lists objects.
@@ -194,7 +221,7 @@ func (c *processClient) List(ctx context.Context, into client.ObjectList, option
 	kind = kind[:len(kind)-len("List")]
 	applied := (&client.ListOptions{}).ApplyOptions(options)
 	applied.Limit = 0
-	return c.request(ctx, kind, func() error {
+	return c.request(ctx, kind, false, func() error {
 		return fill(into, server.list(kind, applied.Namespace), applied,
 			selectable)
 	})
@@ -204,7 +231,7 @@ func (c *processClient) List(ctx context.Context, into client.ObjectList, option
 func (c *processClient) Patch(ctx context.Context, object client.Object, patch client.Patch,
 	_ ...client.PatchOption) error {
 	server := c.process.world.server
-	return c.request(ctx, server.kindOf(object).Kind, func() error {
+	return c.request(ctx, server.kindOf(object).Kind, true, func() error {
 		return server.patch(object, patch, false)
 	})
 }
@@ -213,7 +240,10 @@ func (c *processClient) Patch(ctx context.Context, object client.Object, patch c
 func (c *processClient) Delete(ctx context.Context, object client.Object, options ...client.DeleteOption) error {
 	server := c.process.world.server
 	applied := (&client.DeleteOptions{}).ApplyOptions(options)
-	return c.request(ctx, server.kindOf(object).Kind, func() error { return server.delete(object, *applied) })
+	return c.request(ctx, server.kindOf(object).Kind, true, func() error {
+		c.process.world.checkOwnDeletion(object, applied.Preconditions)
+		return server.delete(object, *applied)
+	})
 }
 
 // Status returns the writer of statuses.
@@ -229,7 +259,7 @@ type statusWriter struct {
 func (w *statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch,
 	_ ...client.SubResourcePatchOption) error {
 	server := w.client.process.world.server
-	return w.client.request(ctx, server.kindOf(object).Kind, func() error {
+	return w.client.request(ctx, server.kindOf(object).Kind, true, func() error {
 		return server.patch(object, patch, true)
 	})
 }

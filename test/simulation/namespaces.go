@@ -6,6 +6,7 @@ package simulation
 import (
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,7 +20,7 @@ var contents = []string{"Secret", v1alpha1.KindPaymentProvider, v1alpha1.KindPay
 // deleteNamespace deletes a namespace, and its content in a drawn order, as the namespace controller does. It removes
 // the namespace when it is empty.
 func (w *world) deleteNamespace(name string) {
-	namespace := &namespaceObject{}
+	namespace := &corev1.Namespace{}
 	if w.server.get(types.NamespacedName{Name: name}, namespace) != nil || !namespace.DeletionTimestamp.IsZero() {
 		return
 	}
@@ -32,13 +33,14 @@ func (w *world) deleteNamespace(name string) {
 			for _, kind := range order {
 				for _, object := range w.server.list(contents[kind], name) {
 					left++
+					w.touch(object)
 					if object.GetDeletionTimestamp().IsZero() && sleep(w.ctx, w.chaos.between(0, 50*time.Millisecond)) {
 						_ = w.server.delete(object, client.DeleteOptions{})
 					}
 				}
 			}
 			if left == 0 {
-				w.server.removeNamespace(name)
+				w.server.removeFinalized(namespace)
 				return
 			}
 			if !sleep(w.ctx, w.chaos.between(time.Second, 8*time.Second)) {
@@ -48,12 +50,12 @@ func (w *world) deleteNamespace(name string) {
 	})
 }
 
-// removeNamespace removes an empty namespace.
-func (s *apiServer) removeNamespace(name string) {
+// removeFinalized removes an object that is being deleted, once nothing holds it.
+func (s *apiServer) removeFinalized(object client.Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := objectKey{"Namespace", types.NamespacedName{Name: name}}
-	if before := s.objects[key]; before != nil {
+	key := objectKey{s.kindOf(object).Kind, client.ObjectKeyFromObject(object)}
+	if before := s.objects[key]; before != nil && isDeleting(before) {
 		after := copyOf(before)
 		after.SetFinalizers(nil)
 		s.store(key, before, after)

@@ -9,14 +9,52 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/controllers"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
 )
 
-// host is where the simulated providers are. Nothing listens there: a door calls their handlers.
-const host = "https://providers.example"
+// hosts are the endpoints of the simulated providers. Nothing listens there: a door calls their handlers.
+var hosts = []string{"https://providers.example", "https://elsewhere.example"}
+
+// site is one endpoint of the provider, with books of its own.
+type site struct {
+	number    int
+	upstreams *simulator.Simulator
+	handler   http.Handler
+	// empty answers as the provider does about a session that it does not know.
+	empty http.Handler
+
+	mu sync.Mutex
+	// twists change the next replies about a payment, by its id.
+	twists map[string][]*twist
+}
+
+func newSite(number int) *site {
+	upstreams := simulator.New()
+	return &site{number: number, upstreams: upstreams, handler: upstreams.Handler(), twists: map[string][]*twist{}}
+}
+
+// exchange is one call, as a site sees it.
+type exchange struct {
+	site      *site
+	provider  string
+	id        string
+	operation string
+	request   *http.Request
+	reply     *httptest.ResponseRecorder
+	// dropped is true where the connection was closed instead of a reply.
+	dropped bool
+	// objects are the UIDs of the objects that named it when the call began.
+	objects string
+	// unknown is true where the provider does not know the session.
+	unknown bool
+	// plain is true where the reply is what the provider says as it normally does.
+	plain bool
+}
 
 // newDoor returns a door to the simulated providers.
 func (p *process) newDoor(options httpx.Options) controllers.Door {
@@ -32,55 +70,138 @@ type door struct {
 // Close does nothing.
 func (d *door) Close() {}
 
+var errTimeout = errors.New("timeout")
+
 // Do makes one call. It takes a time of its own, and ends with an error if the process dies meanwhile.
 func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, error) {
 	world := d.process.world
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
+	made := world.exchangeOf(request.WithContext(ctx))
+	world.checkStart(d.process, made)
 	if !sleep(ctx, world.chaos.between(time.Millisecond, 200*time.Millisecond)) {
-		return nil, errors.New("timeout")
+		return nil, errTimeout
 	}
 	if d.process.dead.Load() {
 		return nil, errDead
 	}
-	recorder := httptest.NewRecorder()
-	dropped := world.serve(recorder, request.WithContext(ctx))
-	if ctx.Err() != nil {
-		return nil, errors.New("timeout")
+	world.serve(made)
+	if ctx.Err() != nil || !sleep(ctx, world.chaos.between(time.Millisecond, 100*time.Millisecond)) {
+		world.handleSilence(made)
+		return nil, errTimeout
 	}
-	if !sleep(ctx, world.chaos.between(time.Millisecond, 100*time.Millisecond)) {
-		return nil, errors.New("timeout")
-	}
-	if d.process.dead.Load() {
+	switch {
+	case d.process.dead.Load():
 		return nil, errDead
-	}
-	if dropped {
+	case made.dropped:
+		world.handleSilence(made)
 		return nil, errors.New("EOF")
-	}
-	if recorder.Body.Len() > httpx.MaxBodyBytes {
+	case made.reply.Body.Len() > httpx.MaxBodyBytes:
+		world.handleSilence(made)
 		return nil, httpx.ErrBodyTooLarge
 	}
-	return &httpx.Reply{Code: recorder.Code, Header: recorder.Header(), Body: recorder.Body.Bytes()}, nil
+	world.handleReply(d.process, made)
+	world.detailf("%s %s at %s: %d", made.operation, made.id, request.URL.Host, made.reply.Code)
+	return &httpx.Reply{Code: made.reply.Code, Header: made.reply.Header(), Body: made.reply.Body.Bytes()}, nil
 }
 
-// serve lets the simulator answer, and reports whether it dropped the connection instead.
-func (w *world) serve(recorder *httptest.ResponseRecorder, request *http.Request) (dropped bool) {
-	provider, _, _ := strings.Cut(strings.TrimPrefix(request.URL.Path, "/"), "/")
-	w.checkCall(provider, request)
-	before := w.upstreams.Objects()
+// exchangeOf returns what a request is about.
+func (w *world) exchangeOf(request *http.Request) *exchange {
+	made := &exchange{site: w.sites[0], request: request, operation: simulator.Observe}
+	for i, host := range hosts {
+		if strings.HasSuffix(host, "//"+request.URL.Host) {
+			made.site = w.sites[i]
+		}
+	}
+	if request.Method == http.MethodPost {
+		made.operation = simulator.Expire
+	}
+	segments := strings.Split(request.URL.Path, "/")
+	made.provider = segments[1]
+	for i, segment := range segments {
+		if id, ok := w.idOf(segment); ok {
+			made.id, segments[i] = id, id
+		}
+	}
+	// A provider may accept ids in either case; its simulator knows one form.
+	made.request = request.Clone(request.Context())
+	made.request.URL.Path = strings.Join(segments, "/")
+	return made
+}
+
+// serve lets the site answer, with what was drawn for the payment.
+func (w *world) serve(made *exchange) {
+	w.checkCall(made)
+	before := made.site.upstreams.State(made.provider, made.id)
+	if twist := made.site.nextTwist(made); twist != nil {
+		twist.apply(w, made)
+	} else {
+		made.plain, made.unknown = true, before == ""
+		made.answer(made.site.handler, made.request)
+	}
+	w.dress(made)
+	if made.request.Context().Err() != nil {
+		// It hung meanwhile, and others may have expired the payment.
+		return
+	}
+	if isPayable(before) && made.site.upstreams.State(made.provider, made.id) == simulator.Expired {
+		w.expiredByCall(made)
+	}
+}
+
+// answer lets a handler answer a request. A handler that closes the connection panics.
+func (e *exchange) answer(handler http.Handler, request *http.Request) {
+	e.reply = httptest.NewRecorder()
 	defer func() {
 		failure := recover()
 		if failure != nil && failure != http.ErrAbortHandler { //nolint:errorlint // The panic value is this error itself.
 			panic(failure)
 		}
-		dropped = failure != nil
-		// A dropped call may have had its effect.
-		for _, was := range before {
-			if was.Provider == provider && isPayable(was.State) && !isPayable(w.upstreams.State(provider, was.ID)) {
-				w.expiredByCall(provider, was.ID)
-			}
-		}
+		e.dropped = failure != nil
 	}()
-	w.handler.ServeHTTP(recorder, request)
-	return false
+	handler.ServeHTTP(e.reply, request)
+}
+
+// payment names what the call is about.
+func (e *exchange) payment() payment { return payment{e.site.number, e.id} }
+
+// handleSilence records that a call had no reply.
+func (w *world) handleSilence(made *exchange) {
+	w.detailf("%s %s at %s: no reply", made.operation, made.id, made.request.URL.Host)
+	w.ledgers.payment(made.payment(), func(l *ledger) { l.lastEnd, l.missing = time.Now(), nil })
+}
+
+// handleReply records what a reply shows to the process.
+func (w *world) handleReply(process *process, made *exchange) {
+	now, code := time.Now(), made.reply.Code
+	// Replies to other credentials are those of another account.
+	access := made.request.URL.Host + made.request.Header.Get("Authorization") + made.request.URL.RawQuery
+	unknown := made.unknown && code == http.StatusNotFound
+	w.ledgers.payment(made.payment(), func(l *ledger) {
+		l.lastEnd = now
+		if !unknown || l.missingFor != access {
+			l.missing = nil
+		}
+		if unknown {
+			l.missing, l.missingFor = append(l.missing, now), access
+		}
+		// Any other reply to an expire call shows that the provider knows the session.
+		proves := code < 300 || code == 400 || code == 409 || code == 422
+		if made.plain && proves && made.operation == simulator.Expire {
+			l.recognized = true
+		}
+	})
+	if !made.plain || unknown || code >= 300 {
+		return
+	}
+	w.foundBy(made)
+	shown := stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
+	hidden := made.provider == "circle" && made.operation == simulator.Expire ||
+		w.ledgers.payment(made.payment(), nil).troubled
+	w.server.mu.Lock()
+	same := w.objectsNaming(made.id) == made.objects
+	w.server.mu.Unlock()
+	if isClosed(shown) && !hidden && same && !strings.Contains(made.objects, " ") {
+		process.prove(made.payment())
+	}
 }

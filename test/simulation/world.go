@@ -8,9 +8,10 @@ package simulation
 
 import (
 	"context"
+	"flag"
 	"fmt"
-	"net/http"
-	"strings"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,6 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
-	"github.com/payops-dev/payment-session-operator/internal/session"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
@@ -32,42 +32,70 @@ const operatorNamespace = "payops-system"
 // namespaces are the namespaces of the tenants.
 var namespaces = []string{"ns-a", "ns-b"}
 
-// definitions are compiled once for all histories. The classes never change.
-var definitions = controllers.NewDefinitions()
+// definitions are compiled once for all histories, and scheme is built once. Neither ever changes.
+var (
+	definitions = controllers.NewDefinitions()
+	scheme      = gen.Scheme()
+)
 
 // world is one history: a cluster, the providers, and what is known about both.
 type world struct {
-	server    *apiServer
-	chaos     *chaos
-	upstreams *simulator.Simulator
-	handler   http.Handler
-	processes []*process
-	// provider is the name of the provider of this history, whose account each namespace has.
+	server *apiServer
+	chaos  *chaos
+	sites  []*site
+	// provider is the class of all accounts of this history.
 	provider string
-	ctx      context.Context //nolint:containedctx // It ends with the history.
-	cancel   context.CancelFunc
+	// favourite is the number of the account that most sessions use.
+	favourite int
+	ctx       context.Context //nolint:containedctx // It ends with the history.
+	cancel    context.CancelFunc
 	// background runs what happens beside the actions.
 	background sync.WaitGroup
 	dryRun     bool
 	policy     bool
 
-	began time.Time
-	// writing guards the story and the findings.
-	writing  sync.Mutex
-	story    []string
-	findings []string
-	ledgers  *ledgers
+	began   time.Time
+	ledgers *ledgers
+	// sessions counts the sessions that were created.
 	sessions int
+
+	// mu guards the rest.
+	mu        sync.Mutex
+	processes []*process
+	story     []string
+	findings  []string
+	// ids has the form in the books of each id, by its one form.
+	ids map[string]string
+	// skew is the difference between the managers' clock and the others'.
+	skew time.Duration
+	// uneasy is when the cluster last did not work well.
+	uneasy time.Time
+	// isDown is true while the provider answers no call.
+	isDown bool
+	// isRotated is true while the provider rejects the right credentials.
+	isRotated bool
+	// rejected holds the payments for which a 401 was drawn.
+	rejected map[string]bool
+	// haunted is the payment whose calls the provider always rejects; empty for none.
+	haunted string
+	// flood is the flood that runs; nil for none. A history has one at most.
+	flood   *flood
+	flooded bool
+	// uninstalled is when the CRD of sessions was deleted; zero where it was not.
+	uninstalled time.Time
 }
 
-func newWorld(seed uint64, policy, dryRun bool) *world {
+func newWorld(p plan) *world {
 	w := &world{
-		server: newAPIServer(gen.Scheme()), chaos: newChaos(seed), upstreams: simulator.New(), policy: policy, dryRun: dryRun,
-		began: time.Now(), ledgers: newLedgers(),
+		server: newAPIServer(scheme), chaos: newChaos(p.Seed), policy: p.Policy, dryRun: p.DryRun, provider: p.Provider,
+		began: time.Now(), ledgers: newLedgers(p.Provider != "omise"), favourite: p.Favourite, ids: map[string]string{}, rejected: map[string]bool{},
 	}
-	w.handler = w.upstreams.Handler()
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	for number := range hosts {
+		w.sites = append(w.sites, newSite(number))
+	}
 	w.server.admit = append(w.server.admit, immutableFields)
-	if policy {
+	if w.policy {
 		w.server.admit = append(w.server.admit, finalizerPolicy)
 	}
 	w.server.observe = w.checkChange
@@ -80,13 +108,82 @@ func newWorld(seed uint64, policy, dryRun bool) *world {
 	} {
 		w.must(w.server.create(crdOf(kind)))
 	}
-	for _, provider := range gen.Providers {
-		class := gen.Class(provider)
-		// Histories share the compiled classes, which are known by UID and generation.
-		w.must(w.server.create(class))
-		w.server.setUID(class, types.UID("class-"+provider))
-	}
+	// Histories share the compiled classes, which are known by UID and generation.
+	w.must(w.server.create(gen.Class(w.provider)))
+	w.server.setUID(&v1alpha1.PaymentProviderClass{ObjectMeta: metav1.ObjectMeta{Name: w.provider}},
+		types.UID("class-"+w.provider))
+	w.setKeys(simulator.Keys()[w.provider])
+	w.addDecoys()
 	return w
+}
+
+// addDecoys adds the payments that replies about another session are about.
+func (w *world) addDecoys() {
+	empty := simulator.New()
+	for number, state := range map[int]simulator.State{
+		paidDecoy: simulator.Paid, expiredDecoy: simulator.Expired, openDecoy: simulator.Open,
+	} {
+		for _, site := range w.sites {
+			site.upstreams.Add(simulator.Object{Provider: w.provider, ID: w.decoy(number), State: state})
+			site.empty = empty.Handler()
+		}
+	}
+}
+
+func (w *world) decoy(number int) string { return gen.ID(w.provider, number) }
+
+// credential returns the account's most secret credential.
+func (w *world) credential() string {
+	keys := simulator.Keys()[w.provider]
+	for _, name := range []string{"secretKey", "apiKey"} {
+		if keys[name] != "" {
+			return keys[name]
+		}
+	}
+	panic("the provider has no credential")
+}
+
+// running returns the manager processes.
+func (w *world) running() []*process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.processes)
+}
+
+// start starts another manager process.
+func (w *world) start() {
+	started := w.startProcess()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.processes = append(w.processes, started)
+}
+
+// end ends the oldest manager process, by stop or by kill.
+func (w *world) end(how func(*process)) {
+	w.mu.Lock()
+	oldest := w.processes[0]
+	w.processes = slices.Clone(w.processes[1:])
+	w.mu.Unlock()
+	how(oldest)
+}
+
+// forgetProofs drops what replies have proven about a payment, or about all: calls about it may be right again.
+func (w *world) forgetProofs(which func(payment) bool) {
+	for _, process := range w.running() {
+		process.forgetProofs(which)
+	}
+}
+
+// setKeys changes the credentials that the sites accept.
+func (w *world) setKeys(keys map[string]string) {
+	w.mu.Lock()
+	w.isRotated = !maps.Equal(keys, simulator.Keys()[w.provider])
+	w.mu.Unlock()
+	for _, site := range w.sites {
+		for _, name := range slices.Sorted(maps.Keys(keys)) {
+			site.upstreams.SetKey(w.provider, name, keys[name])
+		}
+	}
 }
 
 func (w *world) must(err error) {
@@ -98,194 +195,130 @@ func (w *world) must(err error) {
 // sayf adds a sentence to the story.
 func (w *world) sayf(format string, arguments ...any) {
 	at := time.Since(w.began).Round(time.Millisecond)
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.story = append(w.story, fmt.Sprintf("at %s %s", at, fmt.Sprintf(format, arguments...)))
+}
+
+// details is true where stories have the calls and the statuses, too.
+var details = flag.Bool("details", false, "Show calls and statuses in the story of a failed history.")
+
+// detailf adds a sentence about what the operator does.
+func (w *world) detailf(format string, arguments ...any) {
+	if *details {
+		w.sayf("    "+format, arguments...)
+	}
 }
 
 // findf adds a finding.
 func (w *world) findf(format string, arguments ...any) {
 	at := time.Since(w.began).Round(time.Millisecond)
 	finding := fmt.Sprintf("at %s: %s", at, fmt.Sprintf(format, arguments...))
-	w.writing.Lock()
-	defer w.writing.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if len(w.findings) < 10 {
 		w.findings = append(w.findings, finding)
 		w.story = append(w.story, "  !! "+finding)
 	}
 }
 
-// setState changes a session at its provider, as its payer or the provider would.
-func (w *world) setState(provider, id string, state simulator.State) {
-	w.upstreams.SetState(provider, id, state)
-	w.ledgers.update(provider, id, func(l *ledger) { l.had[stateOf(state)] = true })
-}
-
-// stateOf returns the operator's word for a state in the books.
-func stateOf(state simulator.State) v1alpha1.SessionState {
-	switch state {
-	case simulator.Open:
-		return v1alpha1.SessionStateActive
-	case simulator.Pending:
-		return v1alpha1.SessionStateProcessing
-	case simulator.Paid, simulator.Refunded:
-		return v1alpha1.SessionStateCompleted
-	case simulator.Expired:
-		return v1alpha1.SessionStateExpired
-	case simulator.Failed:
-		return v1alpha1.SessionStateFailed
-	default:
-		return v1alpha1.SessionStateUnknown
-	}
-}
-
-func isPayable(state simulator.State) bool {
-	return state == simulator.Open || state == simulator.Pending
-}
-
-// checkChange checks each change of an object. The API server is locked meanwhile.
-func (w *world) checkChange(changed change) {
-	after, _ := changed.after.(*v1alpha1.PaymentSession)
-	before, _ := changed.before.(*v1alpha1.PaymentSession)
-	if before == nil && after == nil {
-		return
-	}
-	if after != nil {
-		if session.HasFinalizer(after) {
-			w.ledgers.protect(after.UID)
+// addUpstream adds a payment to a site.
+func (w *world) addUpstream(at *site, object simulator.Object) {
+	object.Provider = w.provider
+	at.upstreams.Add(object)
+	shown := stateOf(w.provider, object.State)
+	w.ledgers.payment(payment{at.number, object.ID}, func(l *ledger) {
+		l.had[shown], l.variant = true, object.Variant
+		if object.Variant == simulator.Authorized {
+			// Its money is reserved and not captured yet.
+			l.had[v1alpha1.SessionStateProcessing] = true
 		}
-		w.checkClaim(before, after)
-	}
-	if before != nil {
-		if wants(before) {
-			now := time.Now()
-			w.ledgers.update(before.Spec.ProviderRef.Name, before.Spec.SessionID, func(l *ledger) { l.wantedUntil = now })
-		}
-	}
-	if after == nil && changed.removed {
-		w.checkRemoval(before)
-	}
+		l.troubled = l.troubled || object.Variant != "" || object.HiddenReads > 0 || object.State != simulator.Open
+	})
 }
 
-// wants reports whether an object wants its session expired now.
-func wants(of *v1alpha1.PaymentSession) bool {
-	return session.Desired(of, time.Now()) == v1alpha1.DesiredStateExpired && !of.Spec.Suspend
+// setState changes a payment at its provider, as its payer or the provider would.
+func (w *world) setState(at *site, id string, state simulator.State) {
+	shown := stateOf(w.provider, state)
+	w.ledgers.payment(payment{at.number, id}, func(l *ledger) { l.had[shown], l.troubled = true, true })
+	at.upstreams.SetState(w.provider, id, state)
 }
 
-// checkClaim refuses a state in the status that the session never had.
-func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
-	state := after.Status.State
-	if state == "" || before != nil && before.Status.State == state {
-		return
-	}
-	if _, had := w.ledgers.of(after.Spec.ProviderRef.Name, after.Spec.SessionID, state); !had {
-		w.findf("%s claims %s, which the provider has never shown", nameOf(after), state)
-	}
+// register makes an id known, and returns its form in the books.
+func (w *world) register(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ids[w.ledgers.fold(id)] = id
 }
 
-// checkRemoval refuses that an object with the policy Expire is gone while its session can be paid.
-func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
-	provider, id := last.Spec.ProviderRef.Name, last.Spec.SessionID
-	state := w.upstreams.State(provider, id)
-	known, _ := w.ledgers.of(provider, id, "")
-	protected, forced := w.ledgers.wasProtected(last.UID)
-	switch {
-	case !isPayable(state), last.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain, forced:
-		return
-	case !protected && !w.policy:
-		// It was deleted before an operator saw it.
-		return
-	case last.Status.State.Closed(), known.reopened:
-		return
-	case known.variant == simulator.Card && state == simulator.Open:
-		return
-	case session.DesiredBySpec(last, time.Now()) == v1alpha1.DesiredStateActive && w.takenOver(last):
-		return
-	}
-	w.findf("%s is gone, and %s at %s is %s (status %q, %s)", nameOf(last), id, provider, state, last.Status.State,
-		reasonOf(last))
+// idOf returns the form in the books of an id; false for a text that is none.
+func (w *world) idOf(text string) (string, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, ok := w.ids[w.ledgers.fold(text)]
+	return id, ok
 }
 
-// takenOver reports whether another object of the namespace wants the session active.
-func (w *world) takenOver(of *v1alpha1.PaymentSession) bool {
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && other.UID != of.UID && other.Namespace == of.Namespace && sameSession(
-			other, of,
-		) && other.DeletionTimestamp.IsZero() &&
-			session.DesiredBySpec(other, time.Now()) == v1alpha1.DesiredStateActive &&
-			(session.HasFinalizer(other) || other.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain) {
-			return true
-		}
-	}
-	return false
+// clock returns the managers' time.
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Add(w.skew)
 }
 
-func sameSession(a, b *v1alpha1.PaymentSession) bool {
-	return a.Spec.ProviderRef == b.Spec.ProviderRef && strings.EqualFold(a.Spec.SessionID, b.Spec.SessionID)
+// disturb records that the cluster does not work well, and that nothing has to be done in time.
+func (w *world) disturb() {
+	w.mu.Lock()
+	w.uneasy = time.Now()
+	w.mu.Unlock()
+	w.ledgers.disturbAll(false)
 }
 
-// expiredByCall checks a session that a call has just expired.
-func (w *world) expiredByCall(provider, id string) {
-	w.ledgers.update(provider, id, func(l *ledger) { l.had[v1alpha1.SessionStateExpired] = true })
-	known, _ := w.ledgers.of(provider, id, "")
-	if w.dryRun {
-		w.findf("a dry run has expired %s at %s", id, provider)
-		return
+// disturbAccounts records that the provider does not work well.
+func (w *world) disturbAccounts() { w.ledgers.disturbAll(true) }
+
+// calmFor returns how long the cluster has worked well.
+func (w *world) calmFor() time.Duration {
+	if w.chaos.troubled() || len(w.running()) > 1 {
+		return 0
 	}
-	for _, object := range w.server.list(v1alpha1.KindPaymentSession, "") {
-		of, _ := object.(*v1alpha1.PaymentSession)
-		if of.Spec.ProviderRef.Name == provider && of.Spec.SessionID == id && wants(of) {
-			return
-		}
-	}
-	if since := time.Since(known.wantedUntil); since > stale {
-		w.findf("%s at %s was expired, and no object has wanted that for %s", id, provider, since)
-	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Since(w.uneasy)
 }
 
-// checkCall refuses a call about a session before its object has the finalizer: the manager could be gone before the
-// object is deleted.
-func (w *world) checkCall(provider string, request *http.Request) {
-	for _, object := range w.server.list(v1alpha1.KindPaymentSession, "") {
-		of, _ := object.(*v1alpha1.PaymentSession)
-		about := of.Spec.ProviderRef.Name == provider && strings.Contains(request.URL.Path, of.Spec.SessionID)
-		if about && session.WantsFinalizer(of) && of.DeletionTimestamp.IsZero() && !w.wasProtected(of) {
-			w.findf("%s is about %s, which has no finalizer yet", request.URL.Path, nameOf(of))
-		}
+// paymentOf returns the payment of a session at the present endpoint of its provider.
+func (w *world) paymentOf(of *v1alpha1.PaymentSession) (payment, accountFacts) {
+	known := w.ledgers.account(accountOf(of), nil)
+	id, ok := w.idOf(of.Spec.SessionID)
+	if !ok {
+		id = of.Spec.SessionID
 	}
+	return payment{known.site, id}, known
 }
 
-// wasProtected reports whether an object has ever had the finalizer, or another object of the same session has it.
-func (w *world) wasProtected(of *v1alpha1.PaymentSession) bool {
-	if protected, forced := w.ledgers.wasProtected(of.UID); protected || forced {
-		return true
-	}
-	w.server.mu.Lock()
-	defer w.server.mu.Unlock()
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && other.UID != of.UID && sameSession(other, of) {
-			return true
-		}
-	}
-	return false
+// stateAt returns the state of a payment in the books.
+func (w *world) stateAt(at payment) simulator.State {
+	return w.sites[at.site].upstreams.State(w.provider, at.id)
 }
 
-// stale is how long after a change a call may still act on what was before: the cache may be behind, and calls take
-// time.
-const stale = 20 * time.Second
+// accountOf returns the provider object of a session.
+func accountOf(of *v1alpha1.PaymentSession) objectKey {
+	key := objectKey{kind: of.Spec.ProviderRef.Kind}
+	key.Name = of.Spec.ProviderRef.Name
+	if key.kind == v1alpha1.KindPaymentProvider {
+		key.Namespace = of.Namespace
+	}
+	return key
+}
+
+// sameSession reports whether two objects name one payment.
+func (w *world) sameSession(a, b *v1alpha1.PaymentSession) bool {
+	return a.UID != b.UID && accountOf(a) == accountOf(b) &&
+		w.ledgers.fold(a.Spec.SessionID) == w.ledgers.fold(b.Spec.SessionID)
+}
 
 func nameOf(of client.Object) string { return of.GetNamespace() + "/" + of.GetName() }
-
-func reasonOf(of *v1alpha1.PaymentSession) string {
-	for _, condition := range of.Status.Conditions {
-		if condition.Type == v1alpha1.ConditionReady {
-			return condition.Reason
-		}
-	}
-	return "no reason"
-}
 
 // ignoreGone ignores that an object is gone or has changed: users' actions race with the cluster's.
 func ignoreGone(err error) bool {

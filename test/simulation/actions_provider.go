@@ -1,0 +1,181 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+)
+
+// providerActions are what payers and the provider do.
+var providerActions = map[string]action{
+	"pay":          {4, payer("%s is paid", simulator.Paid, simulator.Open, simulator.Pending)},
+	"begin to pay": {3, payer("a payment of %s begins", simulator.Pending, simulator.Open)},
+	"fail to pay":  {2, payer("the payment of %s fails, and it is open again", simulator.Open, simulator.Pending)},
+	"fail": {1, func(w *world, s step) {
+		// The others have no word for it: a failed payment leaves their sessions open.
+		if w.provider == "circle" || w.provider == "omise" {
+			payer("%s fails for good", simulator.Failed, simulator.Open, simulator.Pending)(w, s)
+		}
+	}},
+	"void": {1, func(w *world, s step) {
+		if w.provider == "omise" {
+			payer("the authorization of %s is voided", simulator.Refunded, simulator.Open)(w, s)
+		}
+	}},
+	"run out": {2, payer("%s runs out at the provider", simulator.Expired, simulator.Open)},
+	"reopen":  {2, onSession((*world).reopen)},
+	"outage": {2, func(w *world, _ step) {
+		w.sayf("the provider is down")
+		w.setOutage(true)
+	}},
+	"outage ends": {3, func(w *world, _ step) {
+		w.sayf("the provider is back")
+		w.setOutage(false)
+	}},
+	"rotate key": {2, func(w *world, _ step) {
+		w.sayf("the provider rejects the credentials")
+		rotated := map[string]string{}
+		for name := range simulator.Keys()[w.provider] {
+			rotated[name] = "rotated-away"
+		}
+		w.disturbAccounts()
+		w.setKeys(rotated)
+	}},
+	"restore key": {3, func(w *world, _ step) {
+		w.sayf("the provider accepts the credentials again")
+		w.disturbAccounts()
+		w.setKeys(simulator.Keys()[w.provider])
+	}},
+	"twist": {12, onSession((*world).twist)},
+	"haunt": {1, onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
+		at, _ := w.paymentOf(of)
+		if w.haunted != "" || w.stateAt(at) == "" {
+			return
+		}
+		w.sayf("every call about %s: 401, for ever", at.id)
+		w.haunted = at.id
+		w.trouble(at, accountOf(of), "401")
+		w.haunt(at)
+	})},
+
+	"drop":             {2, fault("the connection is dropped", simulator.Fault{Drop: true})},
+	"drop after all":   {3, fault("the connection is dropped after the effect", simulator.Fault{Drop: true, Effect: true})},
+	"500 after all":    {2, fault("500 after the effect", simulator.Fault{Effect: true, Reply: simulator.Reply{Code: 500}})},
+	"hang":             {1, fault("no reply", simulator.Fault{Hang: true})},
+	"huge":             {1, fault("a reply of 2 MiB", simulator.Fault{Huge: true})},
+	"page":             {1, fault("a page", simulator.Fault{Reply: simulator.Reply{Code: 404, Body: "<html>not found</html>"}})},
+	"throttle":         {2, fault("429", throttled(429, "30"))},
+	"throttle by 503":  {1, fault("503", throttled(503, "45"))},
+	"throttle by hour": {1, fault("429 for an hour", throttled(429, "3600"))},
+	"refuse": {2, fault("refused", simulator.Fault{
+		Operation: simulator.Expire, Reply: simulator.Reply{Code: 400, Body: map[string]any{"message": "no"}},
+	})},
+	"reject": {3, fault("401", simulator.Fault{Reply: simulator.Reply{Code: 401, Body: map[string]any{"message": "no"}}})},
+	"forbid": {1, fault("403", simulator.Fault{Reply: simulator.Reply{Code: 403, Body: map[string]any{"message": "no"}}})},
+}
+
+// haunt lets the provider reject every call about a payment.
+func (w *world) haunt(at payment) {
+	for _, site := range w.sites {
+		site.upstreams.Script(w.provider, at.id, simulator.Fault{
+			Times: simulator.Forever, Reply: simulator.Reply{Code: 401, Body: map[string]any{"message": "no"}},
+		})
+	}
+}
+
+func throttled(code int, retryAfter string) simulator.Fault {
+	return simulator.Fault{Reply: simulator.Reply{Code: code, Header: map[string]string{"Retry-After": retryAfter}}}
+}
+
+// payer makes an action of a change at the provider, from some states.
+func payer(sentence string, to simulator.State, from ...simulator.State) func(*world, step) {
+	return onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
+		at, _ := w.paymentOf(of)
+		if slices.Contains(from, w.stateAt(at)) {
+			w.sayf(sentence, at.id)
+			w.setState(w.sites[at.site], at.id, to)
+		}
+	})
+}
+
+// reopen opens an expired payment again.
+func (w *world) reopen(of *v1alpha1.PaymentSession, _ step) {
+	at, _ := w.paymentOf(of)
+	if w.stateAt(at) != simulator.Expired {
+		return
+	}
+	w.sayf("the provider opens %s again", at.id)
+	w.ledgers.payment(at, func(l *ledger) { l.reopened, l.troubled = time.Now(), true })
+	w.forgetProofs(at.is)
+	w.setState(w.sites[at.site], at.id, simulator.Open)
+}
+
+func (w *world) setOutage(outage bool) {
+	w.disturbAccounts()
+	w.mu.Lock()
+	w.isDown = outage
+	w.mu.Unlock()
+	for _, site := range w.sites {
+		site.upstreams.SetOutage(w.provider, outage)
+	}
+}
+
+// fault makes an action of faults of the next calls about a session.
+func fault(sentence string, faults ...simulator.Fault) func(*world, step) {
+	return onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
+		at, _ := w.paymentOf(of)
+		if w.stateAt(at) == "" {
+			// A provider answers about a session that it does not know as it always does: another reply would prove that it
+			// knows it.
+			return
+		}
+		times := choose(s, "times", 1, 1, 2, 3, 4)
+		w.sayf("the next %d calls about %s: %s", times, at.id, sentence)
+		w.trouble(at, accountOf(of), sentence)
+		for _, each := range faults {
+			each.Times = times
+			w.sites[at.site].upstreams.Script(w.provider, at.id, each)
+		}
+	})
+}
+
+// trouble records that calls about a payment do not have to succeed, and that those of its whole account may not.
+func (w *world) trouble(at payment, key objectKey, sentence string) {
+	w.ledgers.payment(at, func(l *ledger) { l.troubled = true })
+	if sentence == "401" {
+		w.mu.Lock()
+		w.rejected[at.id] = true
+		w.mu.Unlock()
+	}
+	if strings.HasPrefix(sentence, "429") || strings.HasPrefix(sentence, "503") {
+		w.ledgers.account(key, func(known *accountFacts) { known.troubled = time.Now().Add(10 * time.Minute) })
+	}
+}
+
+// twist draws a twist for the next calls about a session.
+func (w *world) twist(of *v1alpha1.PaymentSession, s step) {
+	at, _ := w.paymentOf(of)
+	if w.stateAt(at) != "" {
+		w.drawTwist(at, accountOf(of), s)
+	}
+}
+
+// drawTwist draws one of the twists that the provider can have.
+func (w *world) drawTwist(at payment, key objectKey, s step) {
+	var possible []twist
+	for _, each := range twists {
+		if each.providers == "" || slices.Contains(strings.Fields(each.providers), w.provider) {
+			possible = append(possible, each)
+		}
+	}
+	chosen, count := choose(s, "twist", possible...), choose(s, "times", 1, 1, 2, 3, 5)
+	w.sayf("the next %d calls about %s: %s", count, at.id, chosen.sentence)
+	w.trouble(at, key, chosen.sentence)
+	w.sites[at.site].draw(at.id, chosen, count)
+}

@@ -1,0 +1,168 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"reflect"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// checkStatus checks each write of a status. The API server is locked.
+func (w *world) checkStatus(before, after *v1alpha1.PaymentSession) {
+	if before == nil {
+		return
+	}
+	same := reflect.DeepEqual(before.Status, after.Status)
+	if !same || len(before.Finalizers) != len(after.Finalizers) {
+		w.ledgers.object(after.UID, func(known *facts) { known.writes++ })
+	}
+	if same {
+		return
+	}
+	w.detailf("%s of generation %d says %s, state %q", nameOf(after), after.Generation, reasonOf(after), after.Status.State)
+	w.checkClaim(before, after)
+	w.checkRefresh(before, after)
+	w.checkConditions(before, after)
+}
+
+// checkClaim refuses a state in the status that the payment never had.
+func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
+	state := after.Status.State
+	if state == "" || before.Status.State == state {
+		return
+	}
+	at, account := w.paymentOf(after)
+	// A reply from the endpoint before counts until the operator can know that the account has moved.
+	moved := !account.movedAt.IsZero() && time.Since(account.movedAt) < w.ignorance()
+	shown := w.ledgers.had(at, state) || moved && w.ledgers.had(payment{account.previous, at.id}, state)
+	if !shown {
+		w.findf("%s claims %s, which the provider has never shown", nameOf(after), state)
+	}
+	if isClosed(state) != (after.Status.ClosedAt != nil) {
+		w.findf("%s is %s and has closedAt %v", nameOf(after), state, after.Status.ClosedAt)
+	}
+	known := w.ledgers.payment(at, nil)
+	if isClosed(state) && known.reopened.After(after.Status.ClosedAt.Add(5*time.Minute)) {
+		w.findf("%s is closed again, and has closedAt of before it was opened again", nameOf(after))
+	}
+}
+
+// ignorance is how long a change of an account may be unknown to the operator.
+func (w *world) ignorance() time.Duration {
+	if w.calmFor() > stale {
+		return 60 * time.Millisecond
+	}
+	return stale
+}
+
+// checkRefresh refuses that a refresh counts as handled before a call has come back.
+func (w *world) checkRefresh(before, after *v1alpha1.PaymentSession) {
+	handled := after.Status.LastHandledReconcileAt
+	if handled == before.Status.LastHandledReconcileAt || handled != after.Annotations[v1alpha1.ReconcileAtAnnotation] {
+		return
+	}
+	at, account := w.paymentOf(after)
+	known, object := w.ledgers.payment(at, nil), w.ledgers.object(after.UID, nil)
+	previous := w.ledgers.payment(payment{account.previous, at.id}, nil)
+	if w.valid(after) && known.lastEnd.Before(object.askedAt) && previous.lastEnd.Before(object.askedAt) {
+		w.findf("%s says that a refresh was handled, and no call has come back since it was requested (%s)",
+			nameOf(after), reasonOf(after))
+	}
+}
+
+// checkConditions refuses conditions that disagree with each other, with the state or with the spec.
+func (w *world) checkConditions(before, after *v1alpha1.PaymentSession) {
+	if reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) {
+		return
+	}
+	reason := reasonOf(after)
+	row, listed := verdicts[reason]
+	ready, expired := conditionOf(after, v1alpha1.ConditionReady), conditionOf(after, v1alpha1.ConditionExpired)
+	if !listed || ready == nil || expired == nil {
+		w.findf("%s has the conditions %v", nameOf(after), after.Status.Conditions)
+		return
+	}
+	if after.Status.ObservedGeneration != after.Generation {
+		w.findf("%s of generation %d gets a status of %d", nameOf(after), after.Generation, after.Status.ObservedGeneration)
+	}
+	var progress []string
+	for _, kind := range either {
+		if condition := conditionOf(after, kind); condition != nil && condition.Status == metav1.ConditionTrue {
+			progress = append(progress, kind)
+		}
+	}
+	known := len(row.states) == 0 || slices.Contains(row.states, after.Status.State)
+	fits := len(progress) == min(len(row.progress), 1)
+	fits = fits && (len(progress) == 0 || slices.Contains(row.progress, progress[0]))
+	if ready.Status != row.ready || row.expired != "" && expired.Status != row.expired && !isDeleting(after) || !fits || !known {
+		w.findf("%s says %s with Ready %s, Expired %s, %v and state %q", nameOf(after), reason, ready.Status, expired.Status,
+			progress, after.Status.State)
+	}
+	w.checkReason(after, reason)
+}
+
+// checkReason refuses a reason that the spec contradicts.
+func (w *world) checkReason(of *v1alpha1.PaymentSession, reason string) {
+	before := time.Now().Add(-stale)
+	late := before.Add(time.Until(w.clock()))
+	isExpired := conditionOf(of, v1alpha1.ConditionExpired).Status == metav1.ConditionTrue
+	switch {
+	case isExpired && of.Status.State != v1alpha1.SessionStateExpired:
+		w.findf("%s has Expired=True and the state %q", nameOf(of), of.Status.State)
+	case reason == v1alpha1.ReasonSuspended && !of.Spec.Suspend:
+		w.findf("%s says that it is suspended, and is not", nameOf(of))
+	case slices.Contains([]string{v1alpha1.ReasonObserved, v1alpha1.ReasonScheduled}, reason) && !endedInTime(of) &&
+		wants(of, before) && wants(of, late):
+		w.findf("%s should be expired and says %s", nameOf(of), reason)
+	}
+}
+
+// endedInTime reports whether a session was closed before expireAt, which then is no cause.
+func endedInTime(of *v1alpha1.PaymentSession) bool {
+	return of.Spec.DesiredState != v1alpha1.DesiredStateExpired && of.Status.ClosedAt != nil && of.Spec.ExpireAt != nil &&
+		of.Status.ClosedAt.Before(of.Spec.ExpireAt)
+}
+
+// checkLate refuses that a status stays silent although its session should be expired, and that a session which nothing
+// troubles is not expired.
+func (w *world) checkLate() {
+	const grace = 40 * time.Second
+	if w.calmFor() < 2*grace || w.dryRun || w.isUninstalling() {
+		return
+	}
+	for _, of := range w.all() {
+		known := w.ledgers.object(of.UID, nil)
+		isLate := !known.wantedSince.IsZero() && time.Since(known.wantedSince) > grace && time.Since(known.touched) > grace
+		if !isLate || !wants(of, time.Now().Add(-grace)) || isClosed(of.Status.State) || isDeleting(of) && !hasFinalizer(of) {
+			continue
+		}
+		ready := conditionOf(of, v1alpha1.ConditionReady)
+		if ready == nil || ready.Status != metav1.ConditionFalse {
+			w.findf("%s should be expired since %s and says %s", nameOf(of), time.Since(known.wantedSince), reasonOf(of))
+			continue
+		}
+		w.checkStuck(of)
+	}
+}
+
+// checkStuck refuses that a session is not expired although nothing has troubled it, its account or the cluster.
+func (w *world) checkStuck(of *v1alpha1.PaymentSession) {
+	const recovery = 6 * time.Minute
+	at, account := w.paymentOf(of)
+	known := w.ledgers.payment(at, nil)
+	usable := w.isUsable(accountOf(of))
+	if known.troubled || !usable || time.Since(account.troubled) < recovery || w.calmFor() < recovery || !w.valid(of) ||
+		time.Since(account.movedAt) < recovery || w.hasTrouble(of) {
+		return
+	}
+	if isPayable(w.stateAt(at)) {
+		w.findf("%s is not expired after %s, although nothing troubles it: %s", nameOf(of),
+			time.Since(w.ledgers.object(of.UID, nil).wantedSince), reasonOf(of))
+	}
+}

@@ -1,0 +1,151 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+// flood is one tenant's many sessions beside one session of another tenant, in an account that may make few calls.
+type flood struct {
+	// id is the other tenant's payment, and others counts the calls about the many since the one was created.
+	id     string
+	others int
+	many   map[string]bool
+}
+
+// mostTurns is how many calls about one tenant's sessions may come before the first about another's. The tenants take
+// turns, but a call may already be on its way, and a session may need a read after its expire call.
+const mostTurns = 5
+
+// startFlood creates many sessions in one namespace and one in another, at the shared provider with a low limit.
+func (w *world) startFlood(s step) {
+	shared := w.accountKeys()[3]
+	provider := w.providerAt(shared)
+	if provider == nil || w.flooded || isDeleting(provider) || !allows(provider) {
+		return
+	}
+	w.flooded = true
+	w.sayf("a user lowers the limit of the shared provider to a call in 10 s")
+	w.change(provider, `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`)
+	if !sleep(w.ctx, 3*time.Second) {
+		return
+	}
+	busy := s.roll("namespace", 2)
+	many, count := map[string]bool{}, 8+s.roll("many", 8)
+	w.sayf("%d sessions are created in %s at once, and a moment later one in %s", count, namespaces[busy], namespaces[1-busy])
+	for range count {
+		many[w.floodWith(namespaces[busy])] = true
+	}
+	if !sleep(w.ctx, 2*time.Second) {
+		return
+	}
+	one := w.floodWith(namespaces[1-busy])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ids[w.ledgers.fold(one)] != "" {
+		w.flood = &flood{id: one, many: many}
+	}
+}
+
+// storm creates many sessions in one account and lets the provider fail while they should be expired, so that the
+// account stops making calls for a while.
+func (w *world) storm(s step) {
+	key := w.account(s)
+	if provider := w.providerAt(key); provider == nil || w.flooded || isDeleting(provider) {
+		return
+	}
+	w.flooded = true
+	count := 11 + s.roll("many", 6)
+	w.sayf("%d sessions of %s %s are created, and the provider is down when they are to be expired", count, key.kind, key.Name)
+	var created []*v1alpha1.PaymentSession
+	for range count {
+		created = append(created, w.stormWith(key, choose(s, "namespace", namespaces...)))
+	}
+	sleep(w.ctx, 6*time.Second)
+	w.setOutage(true)
+	for i, of := range created {
+		if i%3 > 0 {
+			w.remove(of)
+		}
+	}
+	sleep(w.ctx, 10*time.Second)
+	if s.roll("failing", 2) == 0 {
+		w.setTrouble(trouble{requests: 40})
+	}
+	sleep(w.ctx, choose(s, "down", 5*time.Second, 40*time.Second, 3*time.Minute))
+	w.setOutage(false)
+}
+
+// stormWith creates one session of a storm, which is to be expired after 6 s.
+func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSession {
+	w.sessions++
+	id := gen.ID(w.provider, w.sessions)
+	w.register(id)
+	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	if key.Namespace != "" {
+		namespace = key.Namespace
+	}
+	of := gen.Session(namespace, fmt.Sprintf("storm-%d", w.sessions), w.provider, id, gen.ExpireAt(time.Now().Add(6*time.Second)))
+	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
+	w.createQuietly(of)
+	return of
+}
+
+// floodWith creates one session of a flood, and returns its id.
+func (w *world) floodWith(namespace string) string {
+	w.sessions++
+	id := gen.ID(w.provider, w.sessions)
+	w.register(id)
+	site := w.sites[w.ledgers.account(w.accountKeys()[3], nil).site]
+	w.addUpstream(site, simulator.Object{ID: id, State: simulator.Open})
+	of := gen.Session(namespace, fmt.Sprintf("flood-%d", w.sessions), w.provider, id, gen.ClusterProvider(sharedProvider))
+	w.createQuietly(of)
+	w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
+	return id
+}
+
+// checkTurn refuses that one tenant's calls keep another's waiting. The API server is locked.
+func (w *world) checkTurn(made *exchange) {
+	w.mu.Lock()
+	running := w.flood
+	switch {
+	case running == nil:
+	case running.many[made.id]:
+		running.others++
+	default:
+		// It may be a turn of the other tenant's.
+		running.others = 0
+	}
+	late := running != nil && running.others > mostTurns
+	if running != nil && (made.id == running.id || late) {
+		w.flood = nil
+	}
+	w.mu.Unlock()
+	if !late || made.id == running.id {
+		return
+	}
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if !ok || of.Spec.SessionID != running.id || isDeleting(of) || reasonOf(of) != v1alpha1.ReasonExpiring {
+			continue
+		}
+		known := w.ledgers.account(accountOf(of), nil)
+		if time.Since(known.troubled) > time.Minute-time.Second && w.calmFor() > time.Minute {
+			w.findf("%d calls were made about one tenant's sessions, and none about %s of another", mostTurns+1, nameOf(of))
+		}
+	}
+}
+
+// endFlood gives the shared provider its limit back.
+func (w *world) endFlood() {
+	w.mu.Lock()
+	w.flood = nil
+	w.mu.Unlock()
+}
