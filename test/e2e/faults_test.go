@@ -59,7 +59,7 @@ func TestFaults(t *testing.T) { //nolint:tparallel // The table is logged after 
 	shops := map[string]shop{}
 	for name := range faults {
 		upstreams, url := simulate(t)
-		shops[name] = shop{upstreams, newNamespace(t, url, gen.Timeout(time.Second))}
+		shops[name] = shop{upstreams, newNamespace(t, url, gen.Timeout(3*time.Second))}
 		namespaces = append(namespaces, shops[name].namespace)
 	}
 	startManager(t, watching(strings.Join(namespaces, ",")))
