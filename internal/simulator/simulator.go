@@ -198,6 +198,13 @@ func (s *Simulator) Calls() []Call {
 	return slices.Clone(s.calls)
 }
 
+// CallCount returns the number of calls received so far. Unlike Calls it is cheap, so that callers may poll it.
+func (s *Simulator) CallCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls)
+}
+
 // CallsOf returns the operations of the calls about one session, in order.
 func (s *Simulator) CallsOf(provider, id string) []string {
 	var operations []string

@@ -39,7 +39,7 @@ func convergence(lab *lab, runs int) ([]*Figure, error) {
 	}
 	lab.upstreams.SetLatency(0)
 	peak := &Figure{Name: "peak memory of the manager in this scenario", Unit: "MiB"}
-	return append(figures, peak), lab.addPeakMemory(peak)
+	return append(figures, peak), lab.addMemory(peak, process.PeakMemory)
 }
 
 // turns holds the figures of the manager and of the bare loop, which take turns so that noise affects both alike.

@@ -54,7 +54,7 @@ func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure
 	if err != nil {
 		return err
 	}
-	called := len(l.upstreams.Calls())
+	called := l.upstreams.CallCount()
 	if err := l.fill(ctx, namespace, provider, costly, options...); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure
 	if err != nil {
 		return err
 	}
-	calls.add(float64(len(l.upstreams.Calls())-called) / costly)
+	calls.add(float64(l.upstreams.CallCount()-called) / costly)
 	writes.add((after - before) / costly)
 	return nil
 }

@@ -5,10 +5,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -54,7 +51,7 @@ func isolation(lab *lab, runs int) ([]*Figure, error) {
 // hang creates accounts whose provider never replies, and returns when each account has as many calls in flight as
 // its limit allows.
 func (l *lab) hang(ctx context.Context) error {
-	before := len(l.upstreams.Calls())
+	before := l.upstreams.CallCount()
 	for range hungAccounts {
 		namespace, err := l.shop(ctx, "helio", gen.Timeout(time.Minute))
 		if err != nil {
@@ -67,14 +64,7 @@ func (l *lab) hang(ctx context.Context) error {
 			return err
 		}
 	}
-	hanging := func() int { return len(l.upstreams.Calls()) - before }
-	err := wait.PollUntilContextTimeout(ctx, time.Millisecond, patience, true, func(context.Context) (bool, error) {
-		return hanging() >= hungAccounts*inFlight, nil
-	})
-	if err != nil {
-		return fmt.Errorf("%d calls hang, want %d: %w", hanging(), hungAccounts*inFlight, err)
-	}
-	return nil
+	return l.awaitCalls(ctx, before+hungAccounts*inFlight)
 }
 
 // expireSome creates sessions and measures the time until all of them are finished.

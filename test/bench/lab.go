@@ -18,6 +18,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,8 +35,8 @@ const (
 	workers  = 16
 	// bare is the label of sessions that the manager ignores.
 	bare = "bench.payops.dev/bare"
-	// patience is how long the benchmark waits before it fails.
-	patience = 10 * time.Minute
+	// patience is how long the benchmark waits before it fails. It is enough for the teardown of 100,000 sessions.
+	patience = time.Hour
 )
 
 // lab is a control plane, the simulated providers and a running manager.
@@ -45,8 +46,8 @@ type lab struct {
 	upstreams *simulator.Simulator
 	url       string
 	manager   *exec.Cmd
-	// kubeconfig is the path of the administrator's kubeconfig, log that of the manager's log.
-	kubeconfig, log string
+	// kubeconfig is the path of the administrator's kubeconfig, out that of the folder for logs.
+	kubeconfig, out string
 	scale           scale
 	// last is the number of sessions created so far.
 	last int
@@ -74,7 +75,7 @@ func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figu
 	defer upstreams.Close()
 	made := &lab{
 		config: plane.Config, api: api, upstreams: upstreams, url: server.URL, scale: scale,
-		kubeconfig: plane.Kubeconfig, log: filepath.Join(out, "manager.log"),
+		kubeconfig: plane.Kubeconfig, out: out,
 	}
 	for _, provider := range gen.Providers {
 		if err := api.Create(context.Background(), gen.Class(provider)); err != nil {
@@ -88,27 +89,44 @@ func inLab(out string, scale scale, measure func(*lab) ([]*Figure, error)) (figu
 	return measure(made)
 }
 
-// start starts the manager as the administrator. The roles are a matter of the e2e tests.
-func (l *lab) start() error {
-	file, err := os.Create(l.log)
+// start starts the manager that measurements use unless they need several.
+func (l *lab) start() (err error) {
+	l.manager, err = l.launch("manager.log", "--watch-label-selector=!"+bare)
+	return err
+}
+
+// stop stops that manager and waits for its exit.
+func (l *lab) stop() error { return end(l.manager, syscall.SIGTERM) }
+
+// launch starts a manager as the administrator. The roles are a matter of the e2e tests.
+func (l *lab) launch(log string, arguments ...string) (*exec.Cmd, error) {
+	file, err := os.Create(filepath.Join(l.out, log))
+	if err != nil {
+		return nil, err
+	}
+	// The manager has a descriptor of its own.
+	defer file.Close()
+	manager := exec.Command(filepath.Join(gen.Root(), "bin", "manager"), append([]string{
+		"--kubeconfig=" + l.kubeconfig, "--allow-private-endpoints",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0",
+		fmt.Sprintf("--max-concurrent-reconciles=%d", workers),
+	}, arguments...)...)
+	manager.Stdout, manager.Stderr = file, file
+	return manager, manager.Start()
+}
+
+// end sends a signal to a manager and waits for its exit.
+func end(manager *exec.Cmd, signal syscall.Signal) error {
+	err := manager.Process.Signal(signal)
+	if errors.Is(err, os.ErrProcessDone) {
+		// The measurement has ended it already.
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	l.manager = exec.Command(filepath.Join(gen.Root(), "bin", "manager"),
-		"--kubeconfig="+l.kubeconfig, "--allow-private-endpoints",
-		"--metrics-bind-address=0", "--health-probe-bind-address=0",
-		fmt.Sprintf("--max-concurrent-reconciles=%d", workers), "--watch-label-selector=!"+bare)
-	l.manager.Stdout, l.manager.Stderr = file, file
-	return l.manager.Start()
-}
-
-// stop stops the manager and waits for its exit.
-func (l *lab) stop() error {
-	if err := l.manager.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	// A manager that has only just started does not handle signals yet, and is killed by this one.
-	err := l.manager.Wait()
+	// A manager that has only just started does not handle SIGTERM yet, and is killed by it.
+	err = manager.Wait()
 	if _, ended := errors.AsType[*exec.ExitError](err); ended {
 		return nil
 	}
@@ -192,9 +210,40 @@ func (l *lab) await(ctx context.Context, namespace string, count int, holds func
 	return fmt.Errorf("%d of %d sessions in namespace %s meet the condition", len(done), count, namespace)
 }
 
+// awaitCalls waits until the providers have received a number of calls.
+func (l *lab) awaitCalls(ctx context.Context, count int) error {
+	err := wait.PollUntilContextTimeout(ctx, time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		return l.upstreams.CallCount() >= count, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%d calls, want %d: %w", l.upstreams.CallCount(), count, err)
+	}
+	return nil
+}
+
+// checkExpired returns an error unless the provider shows the sessions from a number on as expired. A benchmark of
+// expiries that did not happen would be worthless.
+func (l *lab) checkExpired(provider string, first, count int) error {
+	var open []string
+	for number := first; number < first+count; number++ {
+		if id := gen.ID(provider, number); l.upstreams.State(provider, id) != simulator.Expired {
+			open = append(open, id)
+		}
+	}
+	if len(open) > 0 {
+		return fmt.Errorf("%d of %d sessions are not expired at the provider: %s …", len(open), count, open[0])
+	}
+	return nil
+}
+
+// expired reports whether the status shows a session as expired.
+func expired(session *v1alpha1.PaymentSession) bool {
+	return session.Status.State == v1alpha1.SessionStateExpired
+}
+
 // finished reports whether a session is expired and released.
 func finished(session *v1alpha1.PaymentSession) bool {
-	return session.Status.State == v1alpha1.SessionStateExpired && len(session.Finalizers) == 0
+	return expired(session) && len(session.Finalizers) == 0
 }
 
 // parallel runs a function for each number below count, several at once.

@@ -64,10 +64,7 @@ func (l *lab) patchOneByOne(ctx context.Context, figures []*Figure) error {
 		return err
 	}
 	first := l.last
-	if err := l.fill(ctx, namespace, "omise", patched, gen.Active); err != nil {
-		return err
-	}
-	if err := l.await(ctx, namespace, patched, observed); err != nil {
+	if err := l.fillActive(ctx, namespace, patched); err != nil {
 		return err
 	}
 	var times []float64

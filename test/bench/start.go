@@ -27,7 +27,7 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		calls := len(lab.upstreams.Calls())
+		calls := lab.upstreams.CallCount()
 		if err := lab.starts(ctx, namespace, runs, starts); err != nil {
 			return nil, err
 		}
@@ -39,7 +39,7 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 			// The open session of each start costs one call and two writes: the status and the finalizer.
 			{
 				Name:   fmt.Sprintf("calls for %d closed sessions in %d starts", count, runs),
-				Values: []float64{float64(len(lab.upstreams.Calls()) - calls - runs)},
+				Values: []float64{float64(lab.upstreams.CallCount() - calls - runs)},
 			},
 			{
 				Name:   fmt.Sprintf("writes for %d closed sessions in %d starts", count, runs),
@@ -49,17 +49,17 @@ func closed(lab *lab, runs int) ([]*Figure, error) {
 	})
 }
 
-// active measures the start of the manager with many active sessions. Their poll interval is longer than the benchmark.
+// never is a poll interval that is longer than the benchmark.
+const never = 24 * time.Hour
+
+// active measures the start of the manager with many active sessions, which it does not read meanwhile.
 func active(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	return lab.startsOn(ctx, runs, "active", func(namespace string, count int) error {
 		if err := lab.start(); err != nil {
 			return err
 		}
-		if err := lab.fill(ctx, namespace, "omise", count, gen.Active); err != nil {
-			return err
-		}
-		if err := lab.await(ctx, namespace, count, observed); err != nil {
+		if err := lab.fillActive(ctx, namespace, count); err != nil {
 			return err
 		}
 		return lab.stop()
@@ -71,23 +71,28 @@ func active(lab *lab, runs int) ([]*Figure, error) {
 // started holds the figures of the manager's starts: the time and the peak memory.
 type started struct{ took, peak *Figure }
 
+func newStarted(count int, kind string) *started {
+	return &started{
+		timed("start with %d %s sessions until another one is expired", count, kind),
+		&Figure{Name: fmt.Sprintf("peak memory at a start with %d %s sessions", count, kind), Unit: "MiB"},
+	}
+}
+
+// each returns the memory for each session.
+func (s *started) each(empty *started, count int, kind string) *Figure {
+	return &Figure{
+		Name: fmt.Sprintf("memory for each of %d %s sessions", count, kind), Unit: "KiB",
+		Values: []float64{(s.peak.median() - empty.peak.median()) * 1024 / float64(count)},
+	}
+}
+
 // startsOn measures starts with increasing numbers of sessions of one kind, and the memory per session.
 func (l *lab) startsOn(
 	ctx context.Context, runs int, kind string, fill func(namespace string, count int) error,
 	measure func(namespace string, count int, starts *started) ([]*Figure, error),
 ) ([]*Figure, error) {
-	namespace, err := l.shop(ctx, "omise", gen.PollInterval(24*time.Hour))
+	namespace, empty, err := l.startEmpty(ctx, runs)
 	if err != nil {
-		return nil, err
-	}
-	if err := l.stop(); err != nil {
-		return nil, err
-	}
-	empty := &started{
-		timed("start with no session until one is expired"),
-		&Figure{Name: "peak memory with no session", Unit: "MiB"},
-	}
-	if err := l.starts(ctx, namespace, runs, empty); err != nil {
 		return nil, err
 	}
 	figures, made := []*Figure{empty.took, empty.peak}, 0
@@ -96,46 +101,38 @@ func (l *lab) startsOn(
 			return nil, err
 		}
 		made = count
-		starts := &started{
-			timed("start with %d %s sessions until another one is expired", count, kind),
-			&Figure{Name: fmt.Sprintf("peak memory at a start with %d %s sessions", count, kind), Unit: "MiB"},
-		}
+		starts := newStarted(count, kind)
 		others, err := measure(namespace, count, starts)
 		if err != nil {
 			return nil, err
 		}
-		each := (starts.peak.median() - empty.peak.median()) * 1024 / float64(count)
-		figures = append(figures, starts.took, starts.peak,
-			&Figure{Name: fmt.Sprintf("memory for each of %d %s sessions", count, kind), Unit: "KiB", Values: []float64{each}})
+		figures = append(figures, starts.took, starts.peak, starts.each(empty, count, kind))
 		figures = append(figures, others...)
 	}
-	return figures, l.start()
+	return figures, nil
 }
 
-// starts runs the manager repeatedly, each time with one session to expire. It measures the time until that session
-// is finished, and stops the manager.
+// startEmpty stops the manager and measures starts with no session. It returns the namespace of the session that each
+// of them expires.
+func (l *lab) startEmpty(ctx context.Context, runs int) (string, *started, error) {
+	namespace, err := l.shop(ctx, "omise", gen.PollInterval(never))
+	if err != nil {
+		return "", nil, err
+	}
+	if err := l.stop(); err != nil {
+		return "", nil, err
+	}
+	empty := &started{
+		timed("start with no session until one is expired"),
+		&Figure{Name: "peak memory with no session", Unit: "MiB"},
+	}
+	return namespace, empty, l.starts(ctx, namespace, runs, empty)
+}
+
+// starts measures starts, and stops the manager after each of them.
 func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *started) error {
 	for range runs {
-		number := l.last
-		l.last++
-		if err := l.create(ctx, namespace, "omise", number); err != nil {
-			return err
-		}
-		begin := time.Now()
-		if err := l.start(); err != nil {
-			return err
-		}
-		wanted := func(session *v1alpha1.PaymentSession) bool {
-			return session.Name == sessionName(number) && finished(session)
-		}
-		if err := l.await(ctx, namespace, 1, wanted); err != nil {
-			return err
-		}
-		figures.took.add(time.Since(begin).Seconds())
-		// The reply to the last write may still be on its way. A manager that stops before it receives the reply writes
-		// again.
-		time.Sleep(time.Second)
-		if err := l.addPeakMemory(figures.peak); err != nil {
+		if err := l.startOnce(ctx, namespace, figures); err != nil {
 			return err
 		}
 		if err := l.stop(); err != nil {
@@ -145,14 +142,46 @@ func (l *lab) starts(ctx context.Context, namespace string, runs int, figures *s
 	return nil
 }
 
-// addPeakMemory adds the peak memory of the manager so far, in MiB.
-func (l *lab) addPeakMemory(figure *Figure) error {
-	bytes, err := process.PeakMemory(l.manager.Process.Pid)
+// startOnce starts the manager with one session to expire, and measures the time until that session is finished.
+func (l *lab) startOnce(ctx context.Context, namespace string, figures *started) error {
+	number := l.last
+	l.last++
+	if err := l.create(ctx, namespace, "omise", number); err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := l.start(); err != nil {
+		return err
+	}
+	wanted := func(session *v1alpha1.PaymentSession) bool {
+		return session.Name == sessionName(number) && finished(session)
+	}
+	if err := l.await(ctx, namespace, 1, wanted); err != nil {
+		return err
+	}
+	figures.took.add(time.Since(begin).Seconds())
+	// The reply to the last write may still be on its way. A manager that stops before it receives the reply writes
+	// again.
+	time.Sleep(time.Second)
+	return l.addMemory(figures.peak, process.PeakMemory)
+}
+
+// addMemory adds the memory of the manager, in MiB.
+func (l *lab) addMemory(figure *Figure, measure func(pid int) (int64, error)) error {
+	bytes, err := measure(l.manager.Process.Pid)
 	if err != nil {
 		return err
 	}
 	figure.add(float64(bytes) / (1 << 20))
 	return nil
+}
+
+// fillActive creates active sessions, and waits until the manager has observed them.
+func (l *lab) fillActive(ctx context.Context, namespace string, count int) error {
+	if err := l.fill(ctx, namespace, "omise", count, gen.Active); err != nil {
+		return err
+	}
+	return l.await(ctx, namespace, count, observed)
 }
 
 // fillClosed creates closed sessions with the status that the manager would have written.

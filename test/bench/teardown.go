@@ -26,7 +26,7 @@ func teardown(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	var smaller *teardowns
 	for _, count := range lab.scale.sizes {
-		torn := newTeardowns(count)
+		torn := newTeardowns(count, fmt.Sprintf("teardown of a namespace with %d active sessions", count))
 		for range runs {
 			if err := lab.measureTeardowns(context.Background(), torn); err != nil {
 				return nil, err
@@ -51,8 +51,7 @@ type teardowns struct {
 	ours, bare, each, processor *Figure
 }
 
-func newTeardowns(count int) *teardowns {
-	what := fmt.Sprintf("teardown of a namespace with %d active sessions", count)
+func newTeardowns(count int, what string) *teardowns {
 	return &teardowns{
 		count, timed("%s", what), timed("%s, bare loop", what), timed("%s: time for 1000", what),
 		timed("%s: processor time of the manager for 1000", what),
@@ -61,34 +60,16 @@ func newTeardowns(count int) *teardowns {
 
 // measureTeardowns measures the manager and then the bare loop.
 func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
-	thousands := float64(torn.count) / 1000
 	namespace, err := l.shop(ctx, "omise")
 	if err != nil {
 		return err
 	}
-	if err := l.fill(ctx, namespace, "omise", torn.count, gen.Active); err != nil {
+	if err := l.fillActive(ctx, namespace, torn.count); err != nil {
 		return err
 	}
-	if err := l.await(ctx, namespace, torn.count, observed); err != nil {
+	if err := l.measureTeardown(ctx, torn, namespace); err != nil {
 		return err
 	}
-	before, err := process.ProcessorTime(l.manager.Process.Pid)
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	if err := l.tearDown(ctx, namespace); err != nil {
-		return err
-	}
-	took := time.Since(begin).Seconds()
-	after, err := process.ProcessorTime(l.manager.Process.Pid)
-	if err != nil {
-		return err
-	}
-	torn.ours.add(took)
-	torn.each.add(took / thousands)
-	torn.processor.add((after - before).Seconds() / thousands)
-
 	if namespace, err = l.shop(ctx, "omise"); err != nil {
 		return err
 	}
@@ -100,11 +81,34 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- l.bareTeardown(ctx, namespace, torn.count) }()
-	begin = time.Now()
+	begin := time.Now()
 	if err := errors.Join(l.tearDown(ctx, namespace), <-ended); err != nil {
 		return err
 	}
 	torn.bare.add(time.Since(begin).Seconds())
+	return nil
+}
+
+// measureTeardown measures how long the manager takes for namespaces that are deleted at the same time.
+func (l *lab) measureTeardown(ctx context.Context, torn *teardowns, namespaces ...string) error {
+	before, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	err = parallel(len(namespaces), func(i int) error { return l.tearDown(ctx, namespaces[i]) })
+	if err != nil {
+		return err
+	}
+	took := time.Since(begin).Seconds()
+	after, err := process.ProcessorTime(l.manager.Process.Pid)
+	if err != nil {
+		return err
+	}
+	thousands := float64(torn.count) / 1000
+	torn.ours.add(took)
+	torn.each.add(took / thousands)
+	torn.processor.add((after - before).Seconds() / thousands)
 	return nil
 }
 
@@ -145,5 +149,5 @@ func (l *lab) tearDown(ctx context.Context, name string) error {
 			return nil
 		}
 	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), fmt.Errorf("the watch of the namespace %s ended before it was gone", name))
 }

@@ -6,7 +6,6 @@ package process
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -15,18 +14,23 @@ import (
 )
 
 // PeakMemory returns the most memory that a process has used so far, in bytes.
-func PeakMemory(pid int) (int64, error) {
+func PeakMemory(pid int) (int64, error) { return memory(pid, "VmHWM:") }
+
+// Memory returns the memory that a process uses now, in bytes.
+func Memory(pid int) (int64, error) { return memory(pid, "VmRSS:") }
+
+func memory(pid int, field string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, field); ok {
 			kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("the kernel does not report the peak memory of the process")
+	return 0, fmt.Errorf("the kernel does not report %s of the process", strings.TrimSuffix(field, ":"))
 }
 
 // ProcessorTime returns the processor time that a process has used so far.
