@@ -1,9 +1,9 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts nothing,
-// because machines are shared and noisy. Each figure is the median of several runs with their spread, next to a
-// figure of the same run to compare it with.
+// Command bench measures bin/manager on a real control plane with the simulated providers. It asserts no duration,
+// because machines are shared and noisy; it fails if a session is not expired in the end. Each figure is the median of
+// several runs with their spread, next to a figure of the same run to compare it with.
 //
 //	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--out FOLDER]
 //
@@ -76,6 +76,7 @@ var scenarios = []struct {
 	{"cost", cost},
 	{"isolation", isolation},
 	{"latency", latency},
+	{"failover", failover},
 	{"teardown", teardown},
 	{"closed", closed},
 	{"active", active},
@@ -85,7 +86,7 @@ func main() {
 	runs := flag.Int("runs", 5, "number of runs of each figure")
 	only := flag.String("only", "", "run only the scenarios whose name matches this regular expression")
 	latencies := list[time.Duration]{[]time.Duration{0, 100 * time.Millisecond}, time.ParseDuration}
-	flag.Var(&latencies, "latencies", "latencies of the providers, in the scenario convergence")
+	flag.Var(&latencies, "latencies", "latencies of the providers, in the scenarios convergence and failover")
 	sizes := list[int]{[]int{1000, 10000}, strconv.Atoi}
 	flag.Var(&sizes, "sizes", "numbers of sessions to expire and to tear down")
 	starts := list[int]{[]int{10000, 50000}, strconv.Atoi}
