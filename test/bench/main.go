@@ -5,8 +5,9 @@
 // because machines are shared and noisy; it fails if a session is not expired in the end. Each figure is the median of
 // several runs with their spread, next to a figure of the same run to compare it with.
 //
-//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--out FOLDER]
+//	bench [--runs N] [--only REGEXP] [--sizes N,N] [--starts N,N] [--latencies T,T] [--large N] [--out FOLDER]
 //
+// The scenario large takes half an hour with 100,000 sessions. It is skipped without its flag.
 // It prints a table. It writes the same figures as JSON into the folder, and a plot of the time over the number of
 // sessions.
 package main
@@ -80,6 +81,7 @@ var scenarios = []struct {
 	{"teardown", teardown},
 	{"closed", closed},
 	{"active", active},
+	{"large", large},
 }
 
 func main() {
@@ -91,10 +93,12 @@ func main() {
 	flag.Var(&sizes, "sizes", "numbers of sessions to expire and to tear down")
 	starts := list[int]{[]int{10000, 50000}, strconv.Atoi}
 	flag.Var(&starts, "starts", "numbers of sessions that exist when the manager starts")
+	large := flag.Int("large", 0, fmt.Sprintf("number of sessions in the scenario large, a multiple of %d; 0 skips it",
+		largeNamespaces))
 	out := flag.String("out", filepath.Join(gen.Root(), "bin", "bench"), "folder for the results")
 	flag.Parse()
 	ctrl.SetLogger(logr.Discard())
-	if err := bench(*runs, *only, *out, scale{sizes.values, starts.values, latencies.values}); err != nil {
+	if err := bench(*runs, *only, *out, scale{sizes.values, starts.values, latencies.values, *large}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -127,6 +131,8 @@ type scale struct {
 	sizes, starts []int
 	// latencies are the latencies of the providers.
 	latencies []time.Duration
+	// large is the number of sessions in the scenario large, or 0.
+	large int
 }
 
 func bench(runs int, only, out string, scale scale) error {
@@ -134,12 +140,15 @@ func bench(runs int, only, out string, scale scale) error {
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
 	}
+	if scale.large%largeNamespaces != 0 {
+		return fmt.Errorf("--large: %d is not a multiple of %d", scale.large, largeNamespaces)
+	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
 	var figures []*Figure
 	for _, scenario := range scenarios {
-		if !wanted.MatchString(scenario.name) {
+		if !wanted.MatchString(scenario.name) || scenario.name == "large" && scale.large == 0 {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, "==>", scenario.name)
