@@ -97,7 +97,7 @@ cold: ## Run the demo and all tests in a clean clone with empty caches, as a new
 	@hack/cold.sh
 
 .PHONY: bench
-bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation".
+bench: build ## Measure the manager beside what it is compared with. ARGS="--runs 5 --only isolation", ARGS="--large 100000".
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./test/bench $(ARGS)
 
 .PHONY: simulate
