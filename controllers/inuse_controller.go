@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -239,7 +240,7 @@ func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("inuse-"+v1alpha1.CRDName(r.New().ProviderKind())).
-		For(r.New()).
+		For(r.New(), builder.WithPredicates(moreThanSummary)).
 		Watches(&v1alpha1.PaymentSession{}, released).
 		WatchesRawSource(r.InUse.source()).
 		WithOptions(controller.Options{NewQueue: r.NewQueue}).

@@ -13,9 +13,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
@@ -196,11 +199,30 @@ func (r *ProviderReconciler) enqueueAll(ctx context.Context) {
 func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.WriteLease.onAcquired = append(r.WriteLease.onAcquired, r.enqueueAll)
 	return ctrl.NewControllerManagedBy(mgr).
-		For(r.New()).
+		For(r.New(), builder.WithPredicates(moreThanSummary)).
 		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
 		WatchesRawSource(r.Providers.source()).
 		WithOptions(controller.Options{NewQueue: r.NewQueue}).
 		Complete(r)
+}
+
+// moreThanSummary ignores the updates that change only what this controller writes. For a moment two managers may both
+// believe to be the leader. If they disagree about an account, each would overwrite the other's status without a pause.
+var moreThanSummary = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
+	return !equality.Semantic.DeepEqual(withoutSummary(update.ObjectOld), withoutSummary(update.ObjectNew))
+}}
+
+// withoutSummary returns a copy of a provider without the fields that change with each summary of its account.
+func withoutSummary(object client.Object) client.Object {
+	provider, ok := object.DeepCopyObject().(v1alpha1.GenericProvider)
+	if !ok {
+		return object
+	}
+	status := provider.ProviderStatus()
+	status.ObservedGeneration, status.Conditions, status.OutageSince = 0, nil, nil
+	provider.SetResourceVersion("")
+	provider.SetManagedFields(nil)
+	return provider
 }
 
 // ofClass returns the providers of a class.

@@ -2,38 +2,42 @@
 # Copyright The Payment Session Operator Authors.
 # SPDX-License-Identifier: Apache-2.0
 
-# Draws histories for TIME seconds on every processor, and stops at the first finding. A failed history is kept in
-# test/simulation/testdata/rapid, from where every later test run replays it first.
+# Draws histories for TIME seconds on every processor, and stops a processor at its first finding. The seeds are new in
+# each run, and printed. A history that fails is written into test/simulation/testdata, from where every later test run
+# replays it.
 #
-#   SEED=…   replays the histories of a seed, as a failure prints it
-#   FILE=…   replays one failed history
+#   SEED=…   draws the histories of a seed, as a failure prints it
+#   FILE=…   replays one history
 #   DETAILS=1 adds calls and statuses to its story
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../test/simulation"
 
-binary=$(mktemp)
-trap 'rm -f "$binary"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+binary=$folder/simulation.test
 go test -c -o "$binary" .
-run() { "$binary" -test.run '^TestHistories$' -test.timeout 0 "-details=${DETAILS:-0}" "$@"; }
+run() { "$binary" -test.timeout 0 "-details=${DETAILS:-0}" "$@"; }
+draw() { run -test.run '^TestHistories$' "-keep=testdata/seed-$1.json" "-rapid.seed=$1" "${@:2}"; }
+
+# worker draws histories of new seeds until the time is over.
+worker() {
+  local count=0 seed=$1
+  while [ "$SECONDS" -lt "$end" ]; do
+    draw "$seed" -rapid.checks=50 >"$folder/$1" 2>&1 || { cat "$folder/$1"; return 1; }
+    count=$((count + 50)) seed=$((seed + 1))
+  done
+  echo "$count histories of the seeds $1 to $((seed - 1)) without a finding"
+}
 
 if [ -n "${FILE:-}" ]; then
-  run "-rapid.failfile=$FILE"
+  run -test.v -test.run '^TestKnownHistories$' "-history=$FILE"
 elif [ -n "${SEED:-}" ]; then
-  run "-rapid.seed=$SEED" -rapid.nofailfile
+  draw "$SEED"
 else
   pids=()
   end=$((SECONDS + ${TIME:-60}))
-  worker() {
-    local count=0
-    while [ "$SECONDS" -lt "$end" ]; do
-      run -rapid.checks=50 "-rapid.seed=$((RANDOM * 32768 + RANDOM + 1))" >"$binary.$1" 2>&1 || { cat "$binary.$1"; rm -f "$binary.$1"; return 1; }
-      count=$((count + 50))
-    done
-    rm -f "$binary.$1"
-    echo "$count histories without a finding"
-  }
-  for i in $(seq "$(nproc)"); do
-    worker "$i" &
+  for _ in $(seq "$(nproc)"); do
+    worker $((RANDOM * 32768 + RANDOM + 1)) &
     pids+=($!)
   done
   failed=0

@@ -63,6 +63,12 @@ func (w *world) secretOf(key objectKey) types.NamespacedName {
 // newProvider returns a provider object as a user's manifest has it.
 func (w *world) newProvider(key objectKey) v1alpha1.GenericProvider {
 	options := []gen.ProviderOption{gen.Endpoint(hosts[0] + "/" + w.provider), gen.PollInterval(pollInterval)}
+	if w.tight {
+		options = append(options, gen.RateLimit(1, 3*time.Second))
+	}
+	if w.serial {
+		options = append(options, func(spec *v1alpha1.PaymentProviderSpec) { spec.MaxConcurrentRequests = 1 })
+	}
 	if key.kind == v1alpha1.KindClusterPaymentProvider {
 		return gen.ClusterPaymentProvider(key.Name, w.provider, &v1alpha1.NamespaceSelector{}, options...)
 	}
@@ -141,6 +147,7 @@ func (w *world) noteAccount(changed change) {
 		for _, key := range w.accountKeys() {
 			if w.secretOf(key) == client.ObjectKeyFromObject(object) {
 				w.resetAccount(key)
+				w.ledgers.account(key, func(known *accountFacts) { known.lost = known.lost || changed.after == nil })
 			}
 		}
 	}
@@ -153,7 +160,9 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 		gone = time.Now()
 	}
 	key := objectKey{object.ProviderKind(), client.ObjectKeyFromObject(object)}
-	w.ledgers.account(key, func(known *accountFacts) { known.goneAt = gone })
+	w.ledgers.account(key, func(known *accountFacts) {
+		known.goneAt, known.lost = gone, known.lost || changed.after == nil
+	})
 	if before != nil && changed.after != nil && reflect.DeepEqual(specOf(before), specOf(object)) {
 		return
 	}
@@ -178,13 +187,13 @@ func (w *world) resetAccount(key objectKey) {
 	w.forgetProofs(func(payment) bool { return true })
 }
 
-// foundBy records that the accounts at a site have found a session.
-func (w *world) foundBy(made *exchange) {
+// foundBy records that the accounts at a site have found a session with some credentials.
+func (w *world) foundBy(made *exchange, credentials string) {
 	now := time.Now()
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
 	for _, key := range w.accountKeys() {
-		access := w.accessOf(key)
+		access := w.accessOf(key, credentials)
 		w.ledgers.account(key, func(known *accountFacts) {
 			if known.site == made.site.number {
 				known.foundWith, known.accepted = access, now
@@ -193,14 +202,13 @@ func (w *world) foundBy(made *exchange) {
 	}
 }
 
-// accessOf returns the endpoint and the credentials of an account as one text. The API server is locked.
-func (w *world) accessOf(key objectKey) string {
+// accessOf returns what an account is and the credentials that it has used, as one text. The API server is locked.
+func (w *world) accessOf(key objectKey, credentials string) string {
 	provider, _ := w.server.objects[key].(v1alpha1.GenericProvider)
-	secret, _ := w.server.objects[objectKey{"Secret", w.secretOf(key)}].(*corev1.Secret)
-	if provider == nil || secret == nil {
+	if provider == nil {
 		return ""
 	}
-	return fmt.Sprint(provider.GetUID(), provider.ProviderSpec().Endpoint, secret.Data)
+	return string(provider.GetUID()) + credentials
 }
 
 // allows reports whether a provider may be used from the tenants' namespaces.

@@ -5,11 +5,14 @@ package simulation
 
 import (
 	"encoding/json"
+	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // accountActions are what the owners of accounts do.
@@ -35,18 +38,10 @@ var accountActions = map[string]action{
 		w.sayf("a user changes provider %s %s: %s", key.kind, key.NamespacedName, patch)
 		w.change(provider, patch)
 	})},
-	"move provider": {2, onAccount(func(w *world, key objectKey, provider v1alpha1.GenericProvider, s step) {
-		endpoint := hosts[1-w.ledgers.account(key, nil).site] + "/" + w.provider
-		w.sayf("a user moves provider %s %s to %s", key.kind, key.NamespacedName, endpoint)
-		patch := map[string]any{"endpoint": endpoint}
-		if s.roll("not yet", 4) == 0 {
-			// It cannot be used there yet.
-			patch["credentialsSecretRef"] = map[string]any{"name": "to-come"}
-		}
-		text, err := json.Marshal(map[string]any{"spec": patch})
-		w.must(err)
-		w.change(provider, string(text))
-	})},
+	"move provider": {2, onAccount((*world).moveProvider)},
+	"move at once":  {2, onSession((*world).moveAtOnce)},
+	"fix account":   {2, onAccount((*world).fixAccount)},
+	"exchange key":  {1, (*world).exchangeKey},
 	"allow": {2, func(w *world, s step) {
 		if provider := w.providerAt(w.accountKeys()[3]); provider != nil {
 			patch := choose(s, "allowed", allowNone, allowAll)
@@ -54,15 +49,85 @@ var accountActions = map[string]action{
 			w.change(provider, patch)
 		}
 	}},
-	"wrong Secret": {2, onSecret("a user puts a wrong key into Secret %s", "wrong-key-1234")},
-	"right Secret": {3, onSecret("a user puts the right key into Secret %s", "")},
-	"bad Secret":   {1, onSecret("a user puts a value that cannot be sent into Secret %s", "line\nbreak")},
+	"wrong Secret": {2, onSecret("a user puts a wrong key into Secret %s", "%.0swrong-key-1234")},
+	"right Secret": {3, onSecret("a user puts the right key into Secret %s", "%s")},
+	"bad Secret":   {1, onSecret("a user puts a line after the key into Secret %s", "%s\nof which nobody knew")},
 }
 
 var providerPatches = []string{
 	`{"spec":{"timeout":"11s"}}`, `{"spec":{"timeout":"12s"}}`, `{"spec":{"rateLimit":{"requests":2,"per":"1m","burst":1}}}`,
 	`{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`, `{"spec":{"pollInterval":"1m"}}`,
 	`{"spec":{"pollInterval":"0s"}}`, `{"spec":{"pollInterval":"0s"}}`, `{"spec":{"maxConcurrentRequests":1}}`,
+}
+
+// moveProvider gives a provider object the other endpoint.
+func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	endpoint := hosts[1-w.ledgers.account(key, nil).site] + "/" + w.provider
+	w.sayf("a user moves provider %s %s to %s", key.kind, key.NamespacedName, endpoint)
+	patch := map[string]any{"endpoint": endpoint}
+	if s.roll("not yet", 4) == 0 {
+		// It cannot be used there yet.
+		patch["credentialsSecretRef"] = map[string]any{"name": "to-come"}
+	}
+	text, err := json.Marshal(map[string]any{"spec": patch})
+	w.must(err)
+	w.change(provider, string(text))
+}
+
+// fixAccount creates a session that the provider does not know and deletes it, and then names another endpoint or key.
+func (w *world) fixAccount(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	w.sessions++
+	namespace, id := choose(s, "namespace", namespaces...), gen.ID(w.provider, w.sessions)
+	if key.Namespace != "" {
+		namespace = key.Namespace
+	}
+	w.register(id)
+	of := gen.Session(namespace, fmt.Sprintf("unknown-%d", w.sessions), w.provider, id)
+	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
+	w.create(of)
+	sleep(w.ctx, choose(s, "gap", time.Second, 12*time.Second))
+	w.sayf("a user deletes %s", nameOf(of))
+	w.remove(of)
+	sleep(w.ctx, choose(s, "second gap", 4*time.Second, 15*time.Second, 70*time.Second))
+	if s.roll("move", 2) == 0 {
+		w.moveProvider(key, provider, s)
+	} else {
+		w.exchangeKey(s)
+	}
+}
+
+// exchangeKey gives every account another key, which is that of another merchant.
+func (w *world) exchangeKey(step) {
+	w.sayf("all Secrets get the key of another merchant")
+	keys := map[string]string{}
+	for name := range simulator.Keys()[w.provider] {
+		keys[name] = "of-another-merchant"
+	}
+	w.disturbAccounts()
+	w.setKeys(keys)
+	text, err := json.Marshal(map[string]any{"stringData": keys})
+	w.must(err)
+	for _, key := range w.accountKeys() {
+		secret := &corev1.Secret{}
+		if w.server.get(w.secretOf(key), secret) == nil {
+			w.change(secret, string(text))
+		}
+	}
+}
+
+// moveAtOnce requests a refresh of a session, or deletes it, and moves its provider while the calls are on their way.
+func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
+	if s.roll("deletes", 2) == 0 {
+		w.sayf("a user deletes %s", nameOf(of))
+		w.remove(of)
+	} else {
+		refresh(w, of, s)
+	}
+	sleep(w.ctx, choose(s, "gap", 5*time.Millisecond, 30*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond,
+		2*time.Second, 6*time.Second))
+	if provider := w.providerAt(accountOf(of)); provider != nil {
+		w.moveProvider(accountOf(of), provider, s)
+	}
 }
 
 // onAccount makes an action of what is done to one provider object.
@@ -75,8 +140,8 @@ func onAccount(do func(w *world, key objectKey, provider v1alpha1.GenericProvide
 	}
 }
 
-// onSecret makes an action of another value of every credential in a Secret; empty for the right ones.
-func onSecret(sentence, value string) func(*world, step) {
+// onSecret makes an action of another value of every credential in a Secret, which is made of the right one.
+func onSecret(sentence, format string) func(*world, step) {
 	return onAccount(func(w *world, key objectKey, _ v1alpha1.GenericProvider, _ step) {
 		secret := &corev1.Secret{}
 		if w.server.get(w.secretOf(key), secret) != nil {
@@ -85,10 +150,7 @@ func onSecret(sentence, value string) func(*world, step) {
 		w.sayf(sentence, w.secretOf(key))
 		data := map[string]string{}
 		for name, right := range simulator.Keys()[w.provider] {
-			data[name] = right
-			if value != "" {
-				data[name] = value
-			}
+			data[name] = fmt.Sprintf(format, right)
 		}
 		text, err := json.Marshal(map[string]any{"stringData": data})
 		w.must(err)

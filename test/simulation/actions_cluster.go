@@ -76,6 +76,17 @@ func (w *world) setSkew(skew time.Duration) {
 	w.mu.Unlock()
 }
 
+// stall lets all caches stop a moment later, in some of the cases: what was done before is seen, and what is done then
+// is not. https://github.com/kubernetes/kubernetes/issues/59848 has such cases.
+func (w *world) stall(s step) {
+	if s.roll("stalls", 3) > 0 {
+		return
+	}
+	sleep(w.ctx, 2*time.Millisecond)
+	w.sayf("all caches stop for a while")
+	w.setTrouble(trouble{lag: 16 * time.Second, stalls: true})
+}
+
 // uninstall deletes the CRD of sessions. The API server deletes its objects then, and removes it when they are gone.
 func (w *world) uninstall(_ step) {
 	if w.isUninstalling() {

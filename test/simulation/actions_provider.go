@@ -38,30 +38,16 @@ var providerActions = map[string]action{
 		w.sayf("the provider is back")
 		w.setOutage(false)
 	}},
-	"rotate key": {2, func(w *world, _ step) {
-		w.sayf("the provider rejects the credentials")
-		rotated := map[string]string{}
-		for name := range simulator.Keys()[w.provider] {
-			rotated[name] = "rotated-away"
+	"rotate key":  {2, (*world).rotateKey},
+	"restore key": {3, (*world).restoreKey},
+	"twist":       {12, onSession((*world).twist)},
+	"haunt": {1, onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
+		if at, _ := w.paymentOf(of); w.stateAt(at) != "" {
+			w.rejectForEver(at, accountOf(of))
 		}
-		w.disturbAccounts()
-		w.setKeys(rotated)
-	}},
-	"restore key": {3, func(w *world, _ step) {
-		w.sayf("the provider accepts the credentials again")
-		w.disturbAccounts()
-		w.setKeys(simulator.Keys()[w.provider])
-	}},
-	"twist": {12, onSession((*world).twist)},
-	"haunt": {1, onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
-		at, _ := w.paymentOf(of)
-		if w.haunted != "" || w.stateAt(at) == "" {
-			return
+		if s.roll("key", 2) == 0 {
+			w.rotateKey(s)
 		}
-		w.sayf("every call about %s: 401, for ever", at.id)
-		w.haunted = at.id
-		w.trouble(at, accountOf(of), "401")
-		w.haunt(at)
 	})},
 
 	"drop":             {2, fault("the connection is dropped", simulator.Fault{Drop: true})},
@@ -78,6 +64,35 @@ var providerActions = map[string]action{
 	})},
 	"reject": {3, fault("401", simulator.Fault{Reply: simulator.Reply{Code: 401, Body: map[string]any{"message": "no"}}})},
 	"forbid": {1, fault("403", simulator.Fault{Reply: simulator.Reply{Code: 403, Body: map[string]any{"message": "no"}}})},
+}
+
+// rotateKey lets the provider reject the credentials that all Secrets have.
+func (w *world) rotateKey(step) {
+	w.sayf("the provider rejects the credentials")
+	rotated := map[string]string{}
+	for name := range simulator.Keys()[w.provider] {
+		rotated[name] = "rotated-away"
+	}
+	w.disturbAccounts()
+	w.setKeys(rotated)
+}
+
+// restoreKey lets the provider accept the credentials again.
+func (w *world) restoreKey(step) {
+	w.sayf("the provider accepts the credentials again")
+	w.disturbAccounts()
+	w.setKeys(simulator.Keys()[w.provider])
+}
+
+// rejectForEver lets the provider reject every call about one payment of a history.
+func (w *world) rejectForEver(at payment, key objectKey) {
+	if w.haunted != "" {
+		return
+	}
+	w.sayf("every call about %s: 401, for ever", at.id)
+	w.haunted = at.id
+	w.trouble(at, key, "401")
+	w.haunt(at)
 }
 
 // haunt lets the provider reject every call about a payment.

@@ -24,6 +24,7 @@ var userActions = map[string]action{
 	"create":        {10, (*world).createSession},
 	"create a copy": {2, onSession((*world).createCopy)},
 	"rename":        {3, onSession((*world).rename)},
+	"undo rename":   {2, onSession((*world).undoRename)},
 	"expire":        {5, edit("sets desiredState: expired on %s", `{"spec":{"desiredState":"expired"}}`)},
 	"suspend":       {2, edit("suspends %s", `{"spec":{"suspend":true}}`)},
 	"resume":        {2, edit("resumes %s", `{"spec":{"suspend":false}}`)},
@@ -35,19 +36,14 @@ var userActions = map[string]action{
 		w.sayf("a user sets expireAt of %s to %s", nameOf(of), at.Format(time.RFC3339))
 		w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at.UTC().Format(time.RFC3339)))
 	})},
-	"refresh": {4, onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
-		w.sayf("a user asks for a refresh of %s", nameOf(of))
-		w.ledgers.object(of.UID, func(known *facts) { known.askedAt = time.Now() })
-		value := time.Now().UTC().Format(time.RFC3339Nano)
-		w.change(of, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, value))
-	})},
+	"refresh":     {4, onSession(refresh)},
 	"change mind": {3, onSession((*world).changeMind)},
 	"replace":     {2, onSession((*world).replaceManifest)},
 	"delete": {6, onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
 	})},
-	"recreate": {1, onSession((*world).recreate)},
+	"recreate": {2, onSession((*world).recreate)},
 	"hold": {2, onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
 		w.holdLater(of.UID, client.ObjectKeyFromObject(of), time.Duration(s.roll("when", 30))*time.Millisecond)
 	})},
@@ -60,7 +56,15 @@ var userActions = map[string]action{
 		}
 	}},
 	"flood": {1, (*world).startFlood},
-	"storm": {1, (*world).storm},
+	"storm": {2, (*world).storm},
+}
+
+// refresh requests a read of a session.
+func refresh(w *world, of *v1alpha1.PaymentSession, _ step) {
+	w.sayf("a user asks for a refresh of %s", nameOf(of))
+	w.ledgers.object(of.UID, func(known *facts) { known.askedAt = time.Now() })
+	value := time.Now().UTC().Format(time.RFC3339Nano)
+	w.change(of, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, value))
 }
 
 // edit makes an action of a patch to a session.
@@ -93,8 +97,7 @@ func (w *world) newPayment(site *site, s step) string {
 	id := gen.ID(w.provider, w.sessions)
 	w.register(id)
 	object := simulator.Object{ID: id, State: simulator.Open}
-	switch s.roll("payment", 12) {
-	case 0, 1, 2, 3, 4, 5:
+	switch s.roll("payment", 15) {
 	case 6:
 		object.HiddenReads = choose(s, "hidden reads", 1, 2, 4, 9)
 	case 7:
@@ -115,9 +118,10 @@ func (w *world) newPayment(site *site, s step) string {
 			}
 		})
 		return id
-	default:
+	case 11:
 		w.ledgers.payment(payment{site.number, id}, func(l *ledger) { l.troubled = true })
 		return id
+	default:
 	}
 	w.addUpstream(site, object)
 	if s.roll("elsewhere", 5) == 0 {
@@ -159,7 +163,7 @@ func (w *world) createSession(s step) {
 // drawOptions draws what a session's spec says.
 func drawOptions(s step) []gen.SessionOption {
 	options := []gen.SessionOption{}
-	if s.roll("active", 3) == 0 {
+	if s.roll("active", 2) == 0 {
 		options = append(options, gen.Active)
 	}
 	if s.roll("expireAt", 6) == 0 {
@@ -181,7 +185,7 @@ func (w *world) create(of *v1alpha1.PaymentSession) {
 	if of.Spec.ExpireAt != nil {
 		desired += " until " + of.Spec.ExpireAt.UTC().Format(time.TimeOnly)
 	}
-	w.sayf("a user creates %s for %s (%s) at %s %s: %s, %s", nameOf(of), at.id, w.stateAt(at), of.Spec.ProviderRef.Kind,
+	w.sayf("a user creates %s for %s (%s) at %s %s: %s, %s", nameOf(of), of.Spec.SessionID, w.stateAt(at), of.Spec.ProviderRef.Kind,
 		of.Spec.ProviderRef.Name, desired, of.Spec.DeletionPolicy)
 	w.createQuietly(of)
 }
@@ -220,7 +224,11 @@ func (w *world) createCopy(of *v1alpha1.PaymentSession, s step) {
 
 // rename creates another object of the same session and deletes the old one, as GitOps tools do.
 func (w *world) rename(of *v1alpha1.PaymentSession, s step) {
-	renamed := gen.Session(of.Namespace, of.Name+"-renamed", of.Spec.ProviderRef.Name, of.Spec.SessionID)
+	namespace := of.Namespace
+	if accountOf(of).Namespace == "" {
+		namespace = choose(s, "namespace", namespaces...)
+	}
+	renamed := gen.Session(namespace, of.Name+"-renamed", of.Spec.ProviderRef.Name, of.Spec.SessionID)
 	renamed.Spec = *of.Spec.DeepCopy()
 	if s.roll("case", 3) == 0 && w.provider != "omise" && w.valid(of) {
 		renamed.Spec.SessionID = strings.ToUpper(of.Spec.SessionID)
@@ -233,8 +241,24 @@ func (w *world) rename(of *v1alpha1.PaymentSession, s step) {
 	}
 	w.remove(of)
 	if !before {
+		w.stall(s)
 		w.create(renamed)
 	}
+}
+
+// undoRename renames a session and deletes the new object at once.
+func (w *world) undoRename(of *v1alpha1.PaymentSession, s step) {
+	renamed := gen.Session(of.Namespace, of.Name+"-undone", of.Spec.ProviderRef.Name, of.Spec.SessionID)
+	renamed.Spec = *of.Spec.DeepCopy()
+	if s.roll("failing", 2) == 0 {
+		w.setTrouble(trouble{requests: 40})
+	}
+	w.create(renamed)
+	sleep(w.ctx, choose(s, "gap", 0, time.Millisecond, 2*time.Millisecond, 4*time.Millisecond))
+	w.sayf("a user deletes %s, and then %s", nameOf(of), nameOf(renamed))
+	w.remove(of)
+	sleep(w.ctx, choose(s, "second gap", time.Millisecond, 3*time.Millisecond, 6*time.Millisecond, 12*time.Millisecond))
+	w.remove(renamed)
 }
 
 // replaceManifest replaces a session by its manifest, which has no finalizers and no status.
@@ -282,16 +306,28 @@ func (w *world) changeMind(of *v1alpha1.PaymentSession, s step) {
 	sleep(w.ctx, choose(s, "thinks", 50*time.Millisecond, time.Second, 2500*time.Millisecond, 3*time.Second))
 	patch := choose(s, "takes back", `{"spec":{"expireAt":null}}`, `{"spec":{"suspend":true}}`,
 		`{"spec":{"expireAt":"2030-01-01T00:00:00Z"}}`)
+	w.stall(s)
 	w.sayf("a user changes %s: %s", nameOf(of), patch)
 	w.change(of, patch)
 }
 
 // recreate replaces an object of the policy Retain by another one of the same name.
 func (w *world) recreate(of *v1alpha1.PaymentSession, s step) {
-	w.sayf("a user deletes %s with Retain, and creates it again", nameOf(of))
-	w.change(of, `{"spec":{"deletionPolicy":"Retain"}}`)
+	patch := `{"spec":{"deletionPolicy":"Retain"}}`
+	if s.roll("scheduled", 2) == 0 {
+		patch = fmt.Sprintf(`{"spec":{"deletionPolicy":"Retain","expireAt":%q}}`, at(4*time.Second).UTC().Format(time.RFC3339))
+	}
+	w.sayf("a user changes %s: %s", nameOf(of), patch)
+	w.change(of, patch)
+	sleep(w.ctx, choose(s, "thinks", 0, 30*time.Millisecond))
+	w.stall(s)
+	w.sayf("a user deletes %s", nameOf(of))
 	w.remove(of)
 	again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
+	if s.roll("other", 2) == 0 {
+		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
+		again = gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, drawOptions(s)...)
+	}
 	again.Spec.ProviderRef = of.Spec.ProviderRef
 	sleep(w.ctx, time.Duration(s.roll("gap", 30))*2*time.Millisecond)
 	w.create(again)

@@ -15,8 +15,9 @@ import (
 
 // trouble is how badly a cluster behaves.
 type trouble struct {
-	// lag is the longest time that a cache is behind.
-	lag time.Duration
+	// lag is the longest time that a cache is behind, and stalls is true where every cache is at least half of it.
+	lag    time.Duration
+	stalls bool
 	// watches is the share of watch events that come twice or are lost, and requests the share of requests that fail; in
 	// percent.
 	watches, requests int
@@ -70,6 +71,9 @@ func (c *chaos) lag(string) time.Duration {
 	most := time.Millisecond
 	if c.trouble.lag > 0 && c.chance(20) {
 		most = c.trouble.lag
+	}
+	if c.trouble.stalls {
+		return c.trouble.lag/2 + time.Duration(c.random.Int64N(int64(c.trouble.lag)/2))
 	}
 	return 50*time.Microsecond + time.Duration(c.random.Int64N(int64(most)))
 }

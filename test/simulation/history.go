@@ -4,8 +4,10 @@
 package simulation
 
 import (
+	"flag"
 	"hash/fnv"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"pgregory.net/rapid"
@@ -20,6 +22,8 @@ type plan struct {
 	Provider       string
 	// Favourite is the number of the account that most sessions use.
 	Favourite int
+	// Tight accounts may make a call in 3 s, and Serial ones have one call in flight, so that requests queue up.
+	Tight, Serial bool
 	// Patient histories wait at their end until the longest backoff is over. The others change the accounts instead,
 	// after which everything is tried at once.
 	Patient bool
@@ -52,6 +56,9 @@ var pauses = weighted(map[time.Duration]int{
 	time.Hour: 2, 7 * time.Hour: 1,
 })
 
+// only are the actions that histories choose from, for a search with a suspicion.
+var only = flag.String("only", "", "Choose from these actions only, separated by commas.")
+
 // longest is the number of steps of which a history keeps about half.
 const longest = 30
 
@@ -62,10 +69,13 @@ func drawPlan(t *rapid.T) plan {
 	kept := rapid.SliceOfN(rapid.Bool(), longest, longest).Draw(t, "kept")
 	random := rand.New(rand.NewPCG(seed, 1))
 	drawn := plan{
-		Seed: seed, Policy: random.IntN(2) == 0, DryRun: random.IntN(20) == 0, Patient: random.IntN(16) == 0,
+		Seed: seed, Policy: random.IntN(2) == 0, DryRun: random.IntN(12) == 0, Patient: random.IntN(16) == 0,
+		Tight: random.IntN(3) == 0, Serial: random.IntN(4) == 0,
 		Provider: gen.Providers[random.IntN(len(gen.Providers))], Favourite: random.IntN(4),
 	}
-	names := focuses[random.IntN(len(focuses))]
+	names := drawActions(random)
+	// Without a session most actions do nothing.
+	drawn.Steps = []step{{Action: "create", Salt: random.Uint64()}}
 	for _, keep := range kept {
 		next := step{
 			Action: names[random.IntN(len(names))], Pause: pauses[random.IntN(len(pauses))], Salt: random.Uint64(),
@@ -75,6 +85,22 @@ func drawPlan(t *rapid.T) plan {
 		}
 	}
 	return drawn
+}
+
+// drawActions draws the actions that a history chooses from. What is rare among all of them happens again and again in
+// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing.
+func drawActions(random *rand.Rand) []string {
+	if *only != "" {
+		return strings.Split(*only, ",")
+	}
+	if random.IntN(3) == 0 {
+		return focuses[random.IntN(len(focuses))]
+	}
+	few, all := []string{"create", "create"}, focuses[len(focuses)-1]
+	for range 2 + random.IntN(7) {
+		few = append(few, all[random.IntN(len(all))])
+	}
+	return few
 }
 
 // epoch is when histories begin. The API admits no times before 2020, and a bubble's clock begins in 2000.
@@ -101,6 +127,7 @@ func (p plan) run() *world {
 	w.heal(p.Patient || w.haunted != "")
 	w.checkAtRest()
 	w.checkIdle()
+	w.checkAccountsLeft()
 	w.cancel()
 	w.background.Wait()
 	last := w.running()[0]

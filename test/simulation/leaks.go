@@ -4,7 +4,9 @@
 package simulation
 
 import (
+	"bytes"
 	"reflect"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -28,6 +30,21 @@ func (w *world) checkLeaks(process *process) {
 	}}
 	for _, runnable := range process.runnables {
 		search.visit(reflect.ValueOf(runnable), "process")
+	}
+}
+
+// checkAccountsLeft refuses that the account of a provider object that is gone still runs.
+func (w *world) checkAccountsLeft() {
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	present := 0
+	for _, key := range w.accountKeys() {
+		if w.providerAt(key) != nil {
+			present++
+		}
+	}
+	if running := bytes.Count(stacks, []byte("internal/account.(*Account).Run(")); running > present {
+		w.findf("%d accounts run, and there are %d provider objects", running, present)
 	}
 }
 

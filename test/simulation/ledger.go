@@ -25,9 +25,13 @@ func (p payment) is(other payment) bool { return p == other }
 type ledger struct {
 	// had holds every state that the payment has had.
 	had map[v1alpha1.SessionState]bool
+	// left is when it last had a state that it no longer has.
+	left map[v1alpha1.SessionState]time.Time
 	// reopened is when the provider last opened it again; zero for never.
 	reopened time.Time
 	variant  string
+	// hidden is true where the next reads show the payment as it was before a change.
+	hidden bool
 	// endsTwice is true where the provider shows an end beside the payment, once it is paid.
 	endsTwice bool
 	// troubled is true once a fault, a payment or a late view was drawn for it, so that no call about it has to succeed.
@@ -35,6 +39,12 @@ type ledger struct {
 	// wanted is when an object last wanted it expired by spec.desiredState, and implied by a deletion or expireAt, which
 	// the operator has to confirm by a live read.
 	wanted, implied time.Time
+	// objectGone is when an object of it was last removed.
+	objectGone time.Time
+	// shown is the state that the last read has shown; empty after a reply that shows none.
+	shown v1alpha1.SessionState
+	// unknownAt is when a reply last said that it does not exist; zero for never.
+	unknownAt time.Time
 	// missing holds the times of the replies in a row that said that it does not exist.
 	missing []time.Time
 	// missingFor are the endpoint and the credentials of these calls.
@@ -57,6 +67,10 @@ type facts struct {
 	held bool
 	// touched is when a user last created or changed it, and edited when a user last changed it.
 	touched, edited time.Time
+	// deletedAt is when it was deleted; zero where it was not.
+	deletedAt time.Time
+	// tookOver is when it last kept its session active although another object of it was deleted.
+	tookOver time.Time
 	// fresh is true for the first object of a payment, where its spec wants the payment expired from the beginning.
 	fresh bool
 	// disturbed is true once anything has happened to it, its account or the cluster.
@@ -67,6 +81,11 @@ type facts struct {
 	wantedSince time.Time
 	// askedAt is when a refresh was requested.
 	askedAt time.Time
+	// burst counts the operator's writes since burstAt.
+	burst   int
+	burstAt time.Time
+	// reasonSince is when the status got its present reason.
+	reasonSince time.Time
 	// seen is true once the status has shown a state.
 	seen bool
 }
@@ -80,8 +99,16 @@ type accountFacts struct {
 	goneAt time.Time
 	// foundWith are the endpoint and the credentials with which it has last found a session.
 	foundWith string
+	// lost is true once the object or its Secret was removed.
+	lost bool
 	// accepted is when a call was last accepted.
 	accepted time.Time
+	// rejections are the last rejections of its credentials, by the payment; trusted is true where a call was accepted
+	// shortly before each of them.
+	rejections map[string]time.Time
+	trusted    bool
+	// acceptedAt is when a call of its own was last accepted.
+	acceptedAt time.Time
 	// troubled is when it last did not work well.
 	troubled time.Time
 }
@@ -117,7 +144,7 @@ func (l *ledgers) payment(at payment, change func(*ledger)) ledger {
 	defer l.mu.Unlock()
 	at.id = l.fold(at.id)
 	if l.payments[at] == nil {
-		l.payments[at] = &ledger{had: map[v1alpha1.SessionState]bool{}}
+		l.payments[at] = &ledger{had: map[v1alpha1.SessionState]bool{}, left: map[v1alpha1.SessionState]time.Time{}}
 	}
 	if change != nil {
 		change(l.payments[at])
@@ -150,7 +177,7 @@ func (l *ledgers) account(key objectKey, change func(*accountFacts)) accountFact
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.accounts[key] == nil {
-		l.accounts[key] = &accountFacts{}
+		l.accounts[key] = &accountFacts{rejections: map[string]time.Time{}}
 	}
 	if change != nil {
 		change(l.accounts[key])

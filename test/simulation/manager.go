@@ -33,6 +33,7 @@ type process struct {
 
 	world *world
 	cache *watchCache
+	began time.Time
 	// dead is true once the process was killed: nothing that it does has an effect any more.
 	dead atomic.Bool
 
@@ -50,7 +51,7 @@ var errDead = errors.New("the process is dead")
 func (w *world) startProcess() *process {
 	w.disturb()
 	p := &process{
-		world: w, cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}), proofs: map[payment]bool{},
+		world: w, began: time.Now(), cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}), proofs: map[payment]bool{},
 	}
 	options := controllers.Options{
 		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,

@@ -8,13 +8,16 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
 // hosts are the endpoints of the simulated providers. Nothing listens there: a door calls their handlers.
@@ -48,6 +51,8 @@ type exchange struct {
 	reply     *httptest.ResponseRecorder
 	// dropped is true where the connection was closed instead of a reply.
 	dropped bool
+	// accounts are the accounts of the objects that named it when the call began: one of them makes the call.
+	accounts map[objectKey]bool
 	// objects are the UIDs of the objects that named it when the call began.
 	objects string
 	// unknown is true where the provider does not know the session.
@@ -65,6 +70,36 @@ func (p *process) newDoor(options httpx.Options) controllers.Door {
 type door struct {
 	process *process
 	timeout time.Duration
+
+	mu sync.Mutex
+	// paused is from when on the provider has asked for no calls, and until the end of that pause.
+	paused, until time.Time
+}
+
+// pause keeps the pause that a reply asks for.
+func (d *door) pause(reply *httptest.ResponseRecorder) {
+	seconds, err := strconv.Atoi(reply.Header().Get("Retry-After"))
+	if err != nil || reply.Code != http.StatusTooManyRequests && reply.Code != http.StatusServiceUnavailable {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if until := now.Add(min(time.Duration(seconds)*time.Second, upstream.MaxRetryAfter)); until.After(d.until) {
+		d.paused, d.until = now, until
+	}
+}
+
+// checkPause refuses a call of an account during a pause that the provider has asked for. A call may have been on its
+// way to the door when the pause began.
+func (d *door) checkPause(made *exchange) {
+	d.mu.Lock()
+	paused, until := d.paused, d.until
+	d.mu.Unlock()
+	if world := d.process.world; time.Now().Before(until) && time.Since(paused) > time.Second && world.calmFor() > stale {
+		world.findf("%s is called about %s, and the provider has asked for a pause until %s later", made.operation, made.id,
+			time.Until(until))
+	}
 }
 
 // Close does nothing.
@@ -78,6 +113,7 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	made := world.exchangeOf(request.WithContext(ctx))
+	d.checkPause(made)
 	world.checkStart(d.process, made)
 	if !sleep(ctx, world.chaos.between(time.Millisecond, 200*time.Millisecond)) {
 		return nil, errTimeout
@@ -100,14 +136,18 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 		world.handleSilence(made)
 		return nil, httpx.ErrBodyTooLarge
 	}
+	d.pause(made.reply)
 	world.handleReply(d.process, made)
+	world.noteRejection(d.process, made)
 	world.detailf("%s %s at %s: %d", made.operation, made.id, request.URL.Host, made.reply.Code)
 	return &httpx.Reply{Code: made.reply.Code, Header: made.reply.Header(), Body: made.reply.Body.Bytes()}, nil
 }
 
 // exchangeOf returns what a request is about.
 func (w *world) exchangeOf(request *http.Request) *exchange {
-	made := &exchange{site: w.sites[0], request: request, operation: simulator.Observe}
+	made := &exchange{
+		site: w.sites[0], request: request, operation: simulator.Observe, accounts: map[objectKey]bool{},
+	}
 	for i, host := range hosts {
 		if strings.HasSuffix(host, "//"+request.URL.Host) {
 			made.site = w.sites[i]
@@ -145,7 +185,9 @@ func (w *world) serve(made *exchange) {
 		return
 	}
 	if isPayable(before) && made.site.upstreams.State(made.provider, made.id) == simulator.Expired {
-		w.expiredByCall(made)
+		w.ledgers.payment(made.payment(), func(l *ledger) {
+			l.had[v1alpha1.SessionStateExpired], l.left[stateOf(w.provider, before)] = true, time.Now()
+		})
 	}
 }
 
@@ -182,7 +224,14 @@ func (w *world) handleReply(process *process, made *exchange) {
 		if !unknown || l.missingFor != access {
 			l.missing = nil
 		}
+		if made.operation == simulator.Observe {
+			l.shown = ""
+			if made.plain && code < 300 {
+				l.shown = stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
+			}
+		}
 		if unknown {
+			l.unknownAt = now
 			l.missing, l.missingFor = append(l.missing, now), access
 		}
 		// Any other reply to an expire call shows that the provider knows the session.
@@ -194,7 +243,7 @@ func (w *world) handleReply(process *process, made *exchange) {
 	if !made.plain || unknown || code >= 300 {
 		return
 	}
-	w.foundBy(made)
+	w.foundBy(made, access)
 	shown := stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
 	hidden := made.provider == "circle" && made.operation == simulator.Expire ||
 		w.ledgers.payment(made.payment(), nil).troubled

@@ -4,8 +4,10 @@
 package simulation
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +16,11 @@ import (
 	"github.com/go-logr/logr"
 	"pgregory.net/rapid"
 	ctrl "sigs.k8s.io/controller-runtime"
+)
+
+var (
+	replayed = flag.String("history", "", "Replay the history of this file, instead of all known ones.")
+	kept     = flag.String("keep", "", "Write a history that fails into this file.")
 )
 
 // TestMain draws the same few histories in each run of the tests, unless the flags say otherwise. make simulate draws
@@ -27,6 +34,8 @@ func TestMain(m *testing.M) {
 			_ = flag.Set(name, value)
 		}
 	}
+	// Histories are kept as plans, which stay the same when the weights of actions change. rapid's own files do not.
+	_ = flag.Set("rapid.nofailfile", "true")
 	// With one processor a seed gives almost always the same order of events. More of them gain nothing in a bubble.
 	runtime.GOMAXPROCS(1)
 	ctrl.SetLogger(logr.Discard())
@@ -37,10 +46,48 @@ func TestMain(m *testing.M) {
 func TestHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		drawn := drawPlan(rt)
-		var ran *world
-		synctest.Test(t, func(*testing.T) { ran = drawn.run() })
-		if len(ran.findings) > 0 {
-			rt.Fatalf("%d findings\n%s", len(ran.findings), strings.Join(ran.story, "\n"))
+		if ran := run(t, drawn); len(ran.findings) > 0 {
+			text, _ := json.Marshal(drawn)
+			if *kept != "" {
+				_ = os.WriteFile(*kept, text, 0o600)
+			}
+			rt.Fatalf("%d findings\n%s\n%s", len(ran.findings), strings.Join(ran.story, "\n"), text)
 		}
 	})
+}
+
+// TestKnownHistories replays the histories that have ever found a defect.
+func TestKnownHistories(t *testing.T) {
+	files := []string{*replayed}
+	if *replayed == "" {
+		files, _ = filepath.Glob(filepath.Join("testdata", "*.json"))
+	}
+	if len(files) == 0 {
+		t.Fatal("there are no known histories in testdata")
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var known plan
+			if err := json.Unmarshal(text, &known); err != nil {
+				t.Fatal(err)
+			}
+			ran := run(t, known)
+			if *replayed != "" || len(ran.findings) > 0 {
+				t.Logf("%d findings\n%s", len(ran.findings), strings.Join(ran.story, "\n"))
+			}
+			if len(ran.findings) > 0 {
+				t.Fail()
+			}
+		})
+	}
+}
+
+// run runs a history in a bubble.
+func run(t *testing.T, drawn plan) (ran *world) {
+	synctest.Test(t, func(*testing.T) { ran = drawn.run() })
+	return ran
 }

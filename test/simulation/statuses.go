@@ -26,9 +26,13 @@ func (w *world) checkStatus(before, after *v1alpha1.PaymentSession) {
 		return
 	}
 	w.detailf("%s of generation %d says %s, state %q", nameOf(after), after.Generation, reasonOf(after), after.Status.State)
+	if reasonOf(before) != reasonOf(after) {
+		w.ledgers.object(after.UID, func(known *facts) { known.reasonSince = time.Now() })
+	}
 	w.checkClaim(before, after)
 	w.checkRefresh(before, after)
 	w.checkConditions(before, after)
+	w.checkSecrecy(after)
 }
 
 // checkClaim refuses a state in the status that the payment never had.
@@ -44,10 +48,15 @@ func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
 	if !shown {
 		w.findf("%s claims %s, which the provider has never shown", nameOf(after), state)
 	}
+	known := w.ledgers.payment(at, nil)
+	left := known.left[state]
+	isOld := stateOf(w.provider, w.stateAt(at)) != state && !left.IsZero() && time.Since(left) > 2*time.Minute
+	if isOld && w.calmFor() > 2*time.Minute && time.Since(account.movedAt) > 2*time.Minute && !known.hidden && !unexpirable(known.variant) {
+		w.findf("%s claims %s, which it was last %s ago", nameOf(after), state, time.Since(left))
+	}
 	if isClosed(state) != (after.Status.ClosedAt != nil) {
 		w.findf("%s is %s and has closedAt %v", nameOf(after), state, after.Status.ClosedAt)
 	}
-	known := w.ledgers.payment(at, nil)
 	if isClosed(state) && known.reopened.After(after.Status.ClosedAt.Add(5*time.Minute)) {
 		w.findf("%s is closed again, and has closedAt of before it was opened again", nameOf(after))
 	}
@@ -115,12 +124,27 @@ func (w *world) checkReason(of *v1alpha1.PaymentSession, reason string) {
 	switch {
 	case isExpired && of.Status.State != v1alpha1.SessionStateExpired:
 		w.findf("%s has Expired=True and the state %q", nameOf(of), of.Status.State)
+	case reason == v1alpha1.ReasonSessionNotFound && !w.wasUnknown(of):
+		w.findf("%s says that it does not exist, and the provider never did", nameOf(of))
+	case reason == v1alpha1.ReasonCredentialsRejected && !w.mayBeRejected(of):
+		w.findf("%s says that the credentials are rejected because of another session", nameOf(of))
 	case reason == v1alpha1.ReasonSuspended && !of.Spec.Suspend:
 		w.findf("%s says that it is suspended, and is not", nameOf(of))
 	case slices.Contains([]string{v1alpha1.ReasonObserved, v1alpha1.ReasonScheduled}, reason) && !endedInTime(of) &&
 		wants(of, before) && wants(of, late):
 		w.findf("%s should be expired and says %s", nameOf(of), reason)
 	}
+}
+
+// wasUnknown reports whether a reply has ever said that a session does not exist.
+func (w *world) wasUnknown(of *v1alpha1.PaymentSession) bool {
+	at, _ := w.paymentOf(of)
+	for _, site := range w.sites {
+		if !w.ledgers.payment(payment{site.number, at.id}, nil).unknownAt.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // endedInTime reports whether a session was closed before expireAt, which then is no cause.
@@ -138,6 +162,9 @@ func (w *world) checkLate() {
 	}
 	for _, of := range w.all() {
 		known := w.ledgers.object(of.UID, nil)
+		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
+			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
+		}
 		isLate := !known.wantedSince.IsZero() && time.Since(known.wantedSince) > grace && time.Since(known.touched) > grace
 		if !isLate || !wants(of, time.Now().Add(-grace)) || isClosed(of.Status.State) || isDeleting(of) && !hasFinalizer(of) {
 			continue
@@ -148,16 +175,42 @@ func (w *world) checkLate() {
 			continue
 		}
 		w.checkStuck(of)
+		w.checkExpiring(of)
 	}
+}
+
+// recovery is how long it may take until sessions have recovered from what troubled them.
+const recovery = 6 * time.Minute
+
+// checkExpiring refuses that a status announces a call for a long time where nothing holds calls back.
+func (w *world) checkExpiring(of *v1alpha1.PaymentSession) {
+	since := w.ledgers.object(of.UID, nil).reasonSince
+	if reasonOf(of) == v1alpha1.ReasonExpiring && time.Since(since) > recovery && !w.holdsBack(of) {
+		w.findf("%s has said Expiring for %s, and nothing holds its call back", nameOf(of), time.Since(since))
+	}
+}
+
+// holdsBack reports whether the account of a session may hold its calls back, or has done so until a while ago.
+func (w *world) holdsBack(of *v1alpha1.PaymentSession) bool {
+	key := accountOf(of)
+	provider := w.providerAt(key)
+	w.mu.Lock()
+	down := w.isDown
+	w.mu.Unlock()
+	return down || w.calmFor() < recovery || time.Since(w.ledgers.account(key, nil).troubled) < recovery ||
+		provider != nil && provider.ProviderSpec().RateLimit.Requests < 10
 }
 
 // checkStuck refuses that a session is not expired although nothing has troubled it, its account or the cluster.
 func (w *world) checkStuck(of *v1alpha1.PaymentSession) {
-	const recovery = 6 * time.Minute
 	at, account := w.paymentOf(of)
 	known := w.ledgers.payment(at, nil)
-	usable := w.isUsable(accountOf(of))
-	if known.troubled || !usable || time.Since(account.troubled) < recovery || w.calmFor() < recovery || !w.valid(of) ||
+	usable, patience := w.isUsable(accountOf(of)), recovery
+	if reasonOf(of) == v1alpha1.ReasonCredentialsRejected {
+		// It takes a probe, or several, to learn that they are accepted again.
+		patience = rejectionTime
+	}
+	if known.troubled || !usable || time.Since(account.troubled) < patience || w.calmFor() < recovery || !w.valid(of) ||
 		time.Since(account.movedAt) < recovery || w.hasTrouble(of) {
 		return
 	}

@@ -54,6 +54,10 @@ func (w *world) startFlood(s step) {
 	}
 }
 
+// quietStorm is how long the sessions of a storm are active. The calls of that time are too old then for the account
+// to count them.
+const quietStorm = 40 * time.Second
+
 // storm creates many sessions in one account and lets the provider fail while they should be expired, so that the
 // account stops making calls for a while.
 func (w *world) storm(s step) {
@@ -68,7 +72,11 @@ func (w *world) storm(s step) {
 	for range count {
 		created = append(created, w.stormWith(key, choose(s, "namespace", namespaces...)))
 	}
-	sleep(w.ctx, 6*time.Second)
+	sleep(w.ctx, quietStorm)
+	if s.roll("rejected", 4) == 0 {
+		w.stormOfRejections(created, s)
+		return
+	}
 	w.setOutage(true)
 	for i, of := range created {
 		if i%3 > 0 {
@@ -76,14 +84,40 @@ func (w *world) storm(s step) {
 		}
 	}
 	sleep(w.ctx, 10*time.Second)
+	suspends := s.roll("suspends", 2) == 0
+	if suspends {
+		w.suspendAll(key, true)
+	}
 	if s.roll("failing", 2) == 0 {
 		w.setTrouble(trouble{requests: 40})
 	}
 	sleep(w.ctx, choose(s, "down", 5*time.Second, 40*time.Second, 3*time.Minute))
 	w.setOutage(false)
+	if suspends {
+		w.suspendAll(key, false)
+	}
 }
 
-// stormWith creates one session of a storm, which is to be expired after 6 s.
+// stormOfRejections lets the provider reject the credentials for a while, and the calls about one session for ever.
+func (w *world) stormOfRejections(created []*v1alpha1.PaymentSession, s step) {
+	at, _ := w.paymentOf(created[s.roll("haunted", len(created))])
+	w.rejectForEver(at, accountOf(created[0]))
+	w.rotateKey(s)
+	sleep(w.ctx, choose(s, "rejected", 20*time.Second, 3*time.Minute))
+	w.restoreKey(s)
+}
+
+// suspendAll suspends or resumes every session of an account, as people do during an outage.
+func (w *world) suspendAll(key objectKey, suspend bool) {
+	w.sayf("a user sets suspend: %v on all sessions of %s %s", suspend, key.kind, key.Name)
+	for _, of := range w.all() {
+		if accountOf(of) == key {
+			w.change(of, fmt.Sprintf(`{"spec":{"suspend":%v}}`, suspend))
+		}
+	}
+}
+
+// stormWith creates one session of a storm.
 func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSession {
 	w.sessions++
 	id := gen.ID(w.provider, w.sessions)
@@ -92,7 +126,7 @@ func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSess
 	if key.Namespace != "" {
 		namespace = key.Namespace
 	}
-	of := gen.Session(namespace, fmt.Sprintf("storm-%d", w.sessions), w.provider, id, gen.ExpireAt(time.Now().Add(6*time.Second)))
+	of := gen.Session(namespace, fmt.Sprintf("storm-%d", w.sessions), w.provider, id, gen.ExpireAt(time.Now().Add(quietStorm)))
 	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
 	w.createQuietly(of)
 	return of

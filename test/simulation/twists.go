@@ -79,12 +79,12 @@ var twists = []twist{
 	},
 	{
 		sentence: "a word that contains the credential", operation: simulator.Observe,
-		apply: func(w *world, made *exchange) { w.rewrite(made, oddWords(w.credential())) },
+		apply: func(w *world, made *exchange) { w.rewrite(made, oddWords(made.credential(w))) },
 	},
 	{
 		sentence: "a refusal that repeats the credential",
 		apply: func(w *world, made *exchange) {
-			text := "the key " + w.credential() + " may not do this"
+			text := "the key " + made.credential(w) + " may not do this"
 			made.respond(http.StatusForbidden, map[string]any{
 				"object": "error", "code": "forbidden", "message": text,
 				"errors": []any{map[string]any{"status": "403", "code": "forbidden", "detail": text}},
@@ -196,6 +196,16 @@ func (e *exchange) read(id string) *http.Request {
 	return request
 }
 
+// credential returns the account's most secret credential if the request has it: a reply cannot repeat another one.
+func (e *exchange) credential(w *world) string {
+	user, _, _ := e.request.BasicAuth()
+	sent := user + e.request.Header.Get("Authorization") + e.request.URL.RawQuery
+	if right := w.credential(); strings.Contains(sent, right) {
+		return right
+	}
+	return "of somebody"
+}
+
 // respond replies with JSON.
 func (e *exchange) respond(code int, body any) {
 	e.reply = httptest.NewRecorder()
@@ -265,6 +275,8 @@ func (w *world) dress(made *exchange) {
 				}
 			})
 		})
+	case made.provider == "circle" && state != "" && !isPayable(state) && known.reopened.IsZero():
+		made.change(oneInstant)
 	case made.provider == "helio" && state == simulator.Open:
 		// The time is over by this provider's clock a moment before the window closes.
 		made.change(func(body map[string]any) {

@@ -29,6 +29,8 @@ func (v *view) run(ctx context.Context) {
 		if !sleep(ctx, v.cache.chaos.lag(v.kind)) {
 			return
 		}
+		// What has changed meanwhile would otherwise be late by twice the time.
+		changes, _ = v.cache.server.changesSince(v.position)
 		switch v.cache.chaos.watchFault() {
 		case watchLost:
 			v.relist()

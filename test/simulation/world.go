@@ -53,6 +53,8 @@ type world struct {
 	background sync.WaitGroup
 	dryRun     bool
 	policy     bool
+	// tight and serial are what the plan says of the accounts.
+	tight, serial bool
 
 	began   time.Time
 	ledgers *ledgers
@@ -88,7 +90,8 @@ type world struct {
 func newWorld(p plan) *world {
 	w := &world{
 		server: newAPIServer(scheme), chaos: newChaos(p.Seed), policy: p.Policy, dryRun: p.DryRun, provider: p.Provider,
-		began: time.Now(), ledgers: newLedgers(p.Provider != "omise"), favourite: p.Favourite, ids: map[string]string{}, rejected: map[string]bool{},
+		tight: p.Tight, serial: p.Serial, began: time.Now(), ledgers: newLedgers(p.Provider != "omise"),
+		favourite: p.Favourite, ids: map[string]string{}, rejected: map[string]bool{},
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	for number := range hosts {
@@ -233,14 +236,17 @@ func (w *world) addUpstream(at *site, object simulator.Object) {
 			// Its money is reserved and not captured yet.
 			l.had[v1alpha1.SessionStateProcessing] = true
 		}
+		l.hidden = object.HiddenReads > 0
 		l.troubled = l.troubled || object.Variant != "" || object.HiddenReads > 0 || object.State != simulator.Open
 	})
 }
 
 // setState changes a payment at its provider, as its payer or the provider would.
 func (w *world) setState(at *site, id string, state simulator.State) {
-	shown := stateOf(w.provider, state)
-	w.ledgers.payment(payment{at.number, id}, func(l *ledger) { l.had[shown], l.troubled = true, true })
+	shown, before := stateOf(w.provider, state), stateOf(w.provider, at.upstreams.State(w.provider, id))
+	w.ledgers.payment(payment{at.number, id}, func(l *ledger) {
+		l.had[shown], l.left[before], l.troubled = true, time.Now(), true
+	})
 	at.upstreams.SetState(w.provider, id, state)
 }
 
@@ -316,6 +322,11 @@ func accountOf(of *v1alpha1.PaymentSession) objectKey {
 func (w *world) sameSession(a, b *v1alpha1.PaymentSession) bool {
 	return a.UID != b.UID && accountOf(a) == accountOf(b) &&
 		w.ledgers.fold(a.Spec.SessionID) == w.ledgers.fold(b.Spec.SessionID)
+}
+
+// rivals reports whether two objects decide together about one payment. Those of other namespaces have no say.
+func (w *world) rivals(a, b *v1alpha1.PaymentSession) bool {
+	return a.Namespace == b.Namespace && w.sameSession(a, b)
 }
 
 func nameOf(of client.Object) string { return of.GetNamespace() + "/" + of.GetName() }

@@ -1,0 +1,217 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+)
+
+// checkWanted refuses an expire call that no object wants. The API server is locked.
+func (w *world) checkWanted(made *exchange) {
+	at := made.payment()
+	if made.operation != simulator.Expire {
+		return
+	}
+	if w.dryRun {
+		w.findf("a dry run expires %s", at.id)
+		return
+	}
+	now, clock := time.Now(), w.clock()
+	served := false
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
+			continue
+		}
+		known := w.ledgers.account(accountOf(of), nil)
+		served = served || known.site == at.site || time.Since(known.movedAt) < stale
+		spec := !of.Spec.Suspend && (wantsBySpec(of, now) || wantsBySpec(of, clock))
+		if spec || !of.Spec.Suspend && w.wantsByDeletion(of) && !w.isUninstallingNow() {
+			return
+		}
+	}
+	known := w.ledgers.payment(at, nil)
+	switch {
+	case time.Since(known.wanted) <= stale, time.Since(known.implied) <= confirmed:
+	default:
+		w.findf("%s is to be expired, and no object has wanted that for %s (served: %v)", at.id,
+			min(time.Since(known.wanted), time.Since(known.implied)), served)
+	}
+}
+
+// isUninstallingNow reports whether the CRD was deleted longer ago than a live read may be old.
+func (w *world) isUninstallingNow() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.uninstalled.IsZero() && time.Since(w.uninstalled) > confirmed
+}
+
+// keptActive reports whether another object has kept a deleted object's session active for a while. The API server is
+// locked.
+func (w *world) keptActive(of *v1alpha1.PaymentSession) bool {
+	namespace, _ := w.server.objects[objectKey{"Namespace", types.NamespacedName{Name: of.Namespace}}].(*corev1.Namespace)
+	if namespace == nil || isDeleting(namespace) {
+		return false
+	}
+	for _, object := range w.server.objects {
+		other, ok := object.(*v1alpha1.PaymentSession)
+		if ok && w.rivals(of, other) && takesOver(other, time.Now()) && takesOver(other, w.clock()) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkStart checks a call when a process begins it.
+func (w *world) checkStart(process *process, made *exchange) {
+	at := made.payment()
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	made.objects = w.objectsNaming(at.id)
+	if made.operation == simulator.Expire && made.objects != "" && !strings.Contains(made.objects, " ") {
+		w.checkPaying(at)
+	}
+	proved := process.proved(at)
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
+			continue
+		}
+		w.checkProtected(of)
+		made.accounts[accountOf(of)] = true
+		known := w.ledgers.object(of.UID, nil)
+		asked := of.Annotations[v1alpha1.ReconcileAtAnnotation] != of.Status.LastHandledReconcileAt
+		if asked || time.Since(known.askedAt) < stale {
+			proved = false
+		}
+	}
+	if proved && made.objects != "" && !strings.Contains(made.objects, " ") {
+		w.findf("%s is called about %s, whose end a reply to this process has proven", made.operation, at.id)
+	}
+}
+
+// checkPaying refuses an expire call about a session whose last read has shown that it is being paid.
+func (w *world) checkPaying(at payment) {
+	known := w.ledgers.payment(at, nil)
+	if known.shown == v1alpha1.SessionStateProcessing && known.variant == "" {
+		w.findf("%s is called to be expired, and the last read has shown a payment in flight", at.id)
+	}
+}
+
+// objectsNaming returns the UIDs of the objects that name an id, as one text. The API server is locked.
+func (w *world) objectsNaming(id string) string {
+	var found []string
+	for _, object := range w.server.objects {
+		if of, ok := object.(*v1alpha1.PaymentSession); ok && w.ledgers.fold(of.Spec.SessionID) == w.ledgers.fold(id) {
+			found = append(found, string(of.UID))
+		}
+	}
+	slices.Sort(found)
+	return strings.Join(found, " ")
+}
+
+// checkCall checks a call when it reaches the provider.
+func (w *world) checkCall(made *exchange) {
+	at := made.payment()
+	w.ledgers.payment(at, func(l *ledger) {
+		if made.operation == simulator.Expire {
+			l.expireCalls++
+		} else {
+			l.reads++
+		}
+	})
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	w.checkTurn(made)
+	w.checkWanted(made)
+	suspended, gone, all := 0, 0, 0
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
+			continue
+		}
+		all++
+		known := w.ledgers.object(of.UID, nil)
+		if of.Spec.Suspend && time.Since(known.touched) > stale {
+			suspended++
+		}
+		isEdited := time.Since(known.edited) < stale
+		// The call may be about an object that is gone.
+		isOther := time.Since(w.ledgers.payment(at, nil).objectGone) < stale
+		if needsFinalizer(of) && !known.protected && !known.forced && !isEdited && !isOther && !w.hasSibling(of) {
+			w.findf("%s is called about %s, which has no finalizer yet", made.operation, nameOf(of))
+		}
+		if goneAt := w.ledgers.account(accountOf(of), nil).goneAt; !goneAt.IsZero() && time.Since(goneAt) > stale {
+			gone++
+		}
+	}
+	if all > 0 && gone == all {
+		w.findf("%s is called about %s, whose provider object is gone", made.operation, at.id)
+	}
+	if all > 0 && suspended == all {
+		w.findf("%s is called about %s, which is suspended", made.operation, at.id)
+	}
+}
+
+// checkProtected refuses a call before the provider and its Secret have the finalizer. The API server is locked.
+func (w *world) checkProtected(of *v1alpha1.PaymentSession) {
+	key := accountOf(of)
+	account := w.ledgers.account(key, nil)
+	// An account whose objects were recreated goes on until the operator sees that.
+	if w.hasSibling(of) || account.lost && time.Since(account.troubled) < stale {
+		return
+	}
+	provider, secret := w.server.objects[key], w.server.objects[objectKey{"Secret", w.secretOf(key)}]
+	if provider != nil && isDeleting(provider) {
+		// It may be going, and a session that was created meanwhile comes too late to keep it.
+		return
+	}
+	for _, object := range []client.Object{provider, secret} {
+		if object != nil && !isDeleting(object) && !slices.Contains(object.GetFinalizers(), v1alpha1.InUseFinalizer) {
+			w.findf("a call is made about %s, and %s is not protected", nameOf(of), nameOf(object))
+		}
+	}
+}
+
+// hasSibling reports whether another object names the same id, at whatever account. The API server is locked.
+func (w *world) hasSibling(of *v1alpha1.PaymentSession) bool {
+	for _, object := range w.server.objects {
+		other, ok := object.(*v1alpha1.PaymentSession)
+		if ok && other.UID != of.UID && w.ledgers.fold(other.Spec.SessionID) == w.ledgers.fold(of.Spec.SessionID) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkOwnDeletion checks the deletion of a session's object by the operator itself, which only ttlAfterClosed causes.
+func (w *world) checkOwnDeletion(object client.Object, required *metav1.Preconditions) {
+	live := &v1alpha1.PaymentSession{}
+	if w.server.get(client.ObjectKeyFromObject(object), live) != nil {
+		return
+	}
+	if required != nil && required.ResourceVersion != nil && *required.ResourceVersion != live.ResourceVersion {
+		// The API server refuses it.
+		return
+	}
+	ttl := live.Spec.TTLAfterClosed
+	switch {
+	case ttl == nil || live.Status.ClosedAt == nil:
+		w.findf("the operator deletes %s, which is not closed or has no ttlAfterClosed", nameOf(live))
+	case w.clock().Before(live.Status.ClosedAt.Add(ttl.Duration - time.Second)):
+		w.findf("the operator deletes %s before its ttlAfterClosed is over", nameOf(live))
+	case reasonOf(live) == v1alpha1.ReasonPaymentCompleted:
+		w.findf("the operator deletes %s, the trace of an unwanted payment", nameOf(live))
+	}
+}

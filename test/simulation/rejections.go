@@ -1,0 +1,49 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+)
+
+// rejectionTime is how long a rejection explains what a status says: until a probe of the account shows otherwise.
+const rejectionTime = 25 * time.Minute
+
+// noteRejection records what a reply says about the credentials of the account that made the call. Where several may
+// have made it, a rejection counts for each.
+func (w *world) noteRejection(process *process, made *exchange) {
+	now := time.Now()
+	for key := range made.accounts {
+		w.ledgers.account(key, func(known *accountFacts) {
+			maps.DeleteFunc(known.rejections, func(_ string, at time.Time) bool { return now.Sub(at) > rejectionTime })
+			switch {
+			case made.reply.Code < 300 && len(made.accounts) == 1:
+				known.acceptedAt = now
+			case made.reply.Code == http.StatusUnauthorized:
+				// Calls go on for a while with the credentials of before a change.
+				recent := now.Sub(known.acceptedAt) < 10*time.Minute &&
+					known.acceptedAt.After(known.troubled.Add(2*time.Minute)) && known.acceptedAt.After(process.began)
+				known.trusted = recent && (known.trusted || len(known.rejections) == 0)
+				known.rejections[w.ledgers.fold(made.id)] = now
+			}
+		})
+	}
+}
+
+// mayBeRejected reports whether a session may say that the credentials are rejected: its own call was, or those of two
+// sessions, or of one while no other call was accepted. The API server is locked.
+func (w *world) mayBeRejected(of *v1alpha1.PaymentSession) bool {
+	at, _ := w.paymentOf(of)
+	var rejected int
+	var own, trusted bool
+	w.ledgers.account(accountOf(of), func(known *accountFacts) {
+		_, own = known.rejections[w.ledgers.fold(at.id)]
+		rejected, trusted = len(known.rejections), known.trusted
+	})
+	return own || rejected > 1 || !trusted || w.calmFor() < rejectionTime
+}
