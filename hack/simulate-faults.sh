@@ -4,8 +4,8 @@
 
 # Checks that the simulation finds planted faults: a simulation that finds nothing proves nothing. Each patch of
 # test/simulation/faults, or each one that is named, is applied to a copy of the tree, and the simulation draws histories
-# for TIME seconds (60) from SEED on. A fault that is not found, and that UNREACHABLE.md does not list, is a failure. With
-# LOGS=folder the output of each run is kept there.
+# on every processor for TIME seconds (60) from SEED on. A fault that is not found, and that UNREACHABLE.md does not
+# list, is a failure. With LOGS=folder the output of each run is kept there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 faults=$PWD/test/simulation/faults
@@ -31,6 +31,28 @@ histories() {
   sed -nE 's/.*\[rapid\] (failed|panic) after ([0-9]+) tests.*/\2/p;$s/.*/0/p' "$1" | head -n 1
 }
 
+# worker draws histories until one of the workers has found the fault, or the time is over. rapid ends at a number of
+# histories, not at a time. Its arguments are its log, its first seed and the end.
+worker() {
+  local count=0 seed=$2
+  while [ ! -e "$folder/found" ] && [ "$SECONDS" -lt "$3" ]; do
+    if "$folder/simulation.test" -test.run '^TestHistories$' -test.v -test.timeout 10m -rapid.checks=25 \
+      -rapid.seed="$seed" -rapid.shrinktime=0s >"$1" 2>&1; then
+      count=$((count + 25)) seed=$((seed + 1))
+      continue
+    fi
+    # A history that never ends shows nothing about the rules.
+    if grep -q '^panic: test timed out' "$1"; then
+      touch "$folder/endless"
+    else
+      count=$((count + $(histories "$1")))
+      mv "$1" "$folder/found"
+    fi
+    break
+  done
+  echo "$count" >>"$folder/counts"
+}
+
 failed=0
 row() { printf '%-46s %-12s %10s %8s\n' "$@"; }
 row fault result histories seconds
@@ -47,31 +69,23 @@ for name in "${names[@]}"; do
     failed=1
   else
     started=$SECONDS
-    count=0
-    seed=${SEED:-7}
-    result='NOT FOUND'
-    # rapid ends at a number of histories, not at a time.
-    while [ $((SECONDS - started)) -lt "${TIME:-60}" ] && [ "$result" = 'NOT FOUND' ]; do
-      if (cd "$copy/test/simulation" && "$folder/simulation.test" -test.run '^TestHistories$' -test.v -test.timeout 10m \
-        -rapid.checks=25 -rapid.seed="$seed" -rapid.shrinktime=0s) >"$log" 2>&1; then
-        count=$((count + 25))
-      elif grep -q '^panic: test timed out' "$log"; then
-        # A history that never ends shows nothing about the rules.
-        result='TIMED OUT'
-      else
-        result=found
-        count=$((count + $(histories "$log")))
-      fi
-      seed=$((seed + 1))
+    rm -f "$folder/found" "$folder/endless" "$folder/counts"
+    for i in $(seq "$(nproc)"); do
+      (cd "$copy/test/simulation" && worker "$log.$i" $((${SEED:-7} + 1000 * i)) $((started + ${TIME:-60}))) &
     done
-    if [ "$result" != found ]; then
-      if grep -qsF "\`$name\`" "$faults/UNREACHABLE.md"; then
-        result=unreachable
-      else
-        failed=1
-      fi
+    wait
+    result='NOT FOUND'
+    if [ -e "$folder/found" ]; then
+      result=found
+      mv "$folder/found" "$log"
+    elif grep -qsF "\`$name\`" "$faults/UNREACHABLE.md"; then
+      result=unreachable
+    else
+      [ ! -e "$folder/endless" ] || result='TIMED OUT'
+      failed=1
     fi
-    row "$name" "$result" "$count" "$((SECONDS - started))"
+    rm -f "$log".[0-9]*
+    row "$name" "$result" "$(awk '{ n += $1 } END { print n }' "$folder/counts")" "$((SECONDS - started))"
   fi
   git -C "$copy" apply -R "$faults/$name.patch"
 done

@@ -162,6 +162,12 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 	key := objectKey{object.ProviderKind(), client.ObjectKeyFromObject(object)}
 	w.ledgers.account(key, func(known *accountFacts) {
 		known.goneAt, known.lost = gone, known.lost || changed.after == nil
+		seen := func(of v1alpha1.GenericProvider) bool {
+			return of.ProviderStatus().ObservedGeneration == of.GetGeneration()
+		}
+		if seen(object) && (before == nil || !seen(before)) {
+			known.observedAt = time.Now()
+		}
 	})
 	if before != nil && changed.after != nil && reflect.DeepEqual(specOf(before), specOf(object)) {
 		return
@@ -187,18 +193,13 @@ func (w *world) resetAccount(key objectKey) {
 	w.forgetProofs(func(payment) bool { return true })
 }
 
-// foundBy records that the accounts at a site have found a session with some credentials.
+// foundBy records that the account which made a call has found a session with some credentials.
 func (w *world) foundBy(made *exchange, credentials string) {
-	now := time.Now()
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
-	for _, key := range w.accountKeys() {
+	for key := range made.accounts {
 		access := w.accessOf(key, credentials)
-		w.ledgers.account(key, func(known *accountFacts) {
-			if known.site == made.site.number {
-				known.foundWith, known.accepted = access, now
-			}
-		})
+		w.ledgers.account(key, func(known *accountFacts) { known.foundWith[access], known.accepted = true, time.Now() })
 	}
 }
 

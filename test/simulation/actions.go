@@ -39,6 +39,20 @@ var focuses = func() [][]string {
 	return all
 }()
 
+// themes are sets of actions that have to do with each other.
+var themes = [][]string{
+	{"create a copy", "rename", "undo rename", "recreate", "replace", "delete", "retain", "stale caches", "conflicts"},
+	{"uninstall", "delete", "delete namespace", "create namespace", "restart", "kill soon"},
+	{"rotate key", "restore key", "exchange key", "wrong Secret", "right Secret", "bad Secret", "reject", "haunt", "refresh"},
+	{"move provider", "move at once", "fix account", "delete", "expire", "failing API"},
+	{"schedule", "change mind", "suspend", "resume", "unschedule", "recreate", "stale caches"},
+	{"pay", "begin to pay", "fail to pay", "expire", "delete", "twist", "reopen", "run out"},
+	{"outage", "outage ends", "throttle", "storm", "flood", "suspend", "resume"},
+	{"delete provider", "delete Secret", "recreate account", "delete", "retain", "two leaders", "kill soon"},
+	{"kill", "kill soon", "failing API", "drop after all", "500 after all", "delete", "two leaders", "one leader"},
+	{"twist", "refuse", "forbid", "delete", "expire", "refresh"},
+}
+
 // merge returns the entries of several maps.
 func merge(all ...map[string]action) map[string]action {
 	merged := map[string]action{}

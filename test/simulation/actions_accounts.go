@@ -117,10 +117,26 @@ func (w *world) exchangeKey(step) {
 
 // moveAtOnce requests a refresh of a session, or deletes it, and moves its provider while the calls are on their way.
 func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
-	if s.roll("deletes", 2) == 0 {
+	if at, _ := w.paymentOf(of); s.roll("rejected", 3) == 0 && w.stateAt(at) != "" {
+		w.faultNext(at, accountOf(of), "401", 1, rejected)
+	}
+	if s.roll("failing", 3) == 0 {
+		w.setTrouble(trouble{requests: 40})
+	}
+	switch s.roll("deletes", 3) {
+	case 0:
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
-	} else {
+	case 1:
+		at, _ := w.paymentOf(of)
+		w.sayf("a user sets desiredState: expired on %s", nameOf(of))
+		if w.provider != "helio" && w.stateAt(at) != "" {
+			w.sayf("the next call about %s: %s", at.id, acceptedAlone.sentence)
+			w.trouble(at, accountOf(of), acceptedAlone.sentence)
+			w.sites[at.site].draw(at.id, acceptedAlone, 1)
+		}
+		w.change(of, `{"spec":{"desiredState":"expired"}}`)
+	default:
 		refresh(w, of, s)
 	}
 	sleep(w.ctx, choose(s, "gap", 5*time.Millisecond, 30*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond,

@@ -35,6 +35,11 @@ var clusterActions = map[string]action{
 		w.end((*process).kill)
 		w.start()
 	}},
+	"kill soon": {3, func(w *world, s step) {
+		count := 1 + s.roll("effects", 6)
+		w.sayf("the manager will die of its side effect number %d", count)
+		w.running()[0].fuse.Store(int32(count))
+	}},
 	"restart": {2, func(w *world, _ step) {
 		w.sayf("the manager is restarted")
 		w.end((*process).stop)

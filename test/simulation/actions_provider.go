@@ -62,7 +62,7 @@ var providerActions = map[string]action{
 	"refuse": {2, fault("refused", simulator.Fault{
 		Operation: simulator.Expire, Reply: simulator.Reply{Code: 400, Body: map[string]any{"message": "no"}},
 	})},
-	"reject": {3, fault("401", simulator.Fault{Reply: simulator.Reply{Code: 401, Body: map[string]any{"message": "no"}}})},
+	"reject": {3, fault("401", rejected)},
 	"forbid": {1, fault("403", simulator.Fault{Reply: simulator.Reply{Code: 403, Body: map[string]any{"message": "no"}}})},
 }
 
@@ -150,14 +150,21 @@ func fault(sentence string, faults ...simulator.Fault) func(*world, step) {
 			// knows it.
 			return
 		}
-		times := choose(s, "times", 1, 1, 2, 3, 4)
-		w.sayf("the next %d calls about %s: %s", times, at.id, sentence)
-		w.trouble(at, accountOf(of), sentence)
-		for _, each := range faults {
-			each.Times = times
-			w.sites[at.site].upstreams.Script(w.provider, at.id, each)
-		}
+		w.faultNext(at, accountOf(of), sentence, choose(s, "times", 1, 1, 2, 3, 4), faults...)
 	})
+}
+
+// rejected is the fault of a call whose credentials are rejected.
+var rejected = simulator.Fault{Reply: simulator.Reply{Code: 401, Body: map[string]any{"message": "no"}}}
+
+// faultNext lets the next calls about a payment fail.
+func (w *world) faultNext(at payment, key objectKey, sentence string, times int, faults ...simulator.Fault) {
+	w.sayf("the next %d calls about %s: %s", times, at.id, sentence)
+	w.trouble(at, key, sentence)
+	for _, each := range faults {
+		each.Times = times
+		w.sites[at.site].upstreams.Script(w.provider, at.id, each)
+	}
 }
 
 // trouble records that calls about a payment do not have to succeed, and that those of its whole account may not.

@@ -79,9 +79,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
 	made.objects = w.objectsNaming(at.id)
-	if made.operation == simulator.Expire && made.objects != "" && !strings.Contains(made.objects, " ") {
-		w.checkPaying(at)
-	}
+	one := made.objects != "" && !strings.Contains(made.objects, " ")
 	proved := process.proved(at)
 	for _, object := range w.server.objects {
 		of, ok := object.(*v1alpha1.PaymentSession)
@@ -90,14 +88,33 @@ func (w *world) checkStart(process *process, made *exchange) {
 		}
 		w.checkProtected(of)
 		made.accounts[accountOf(of)] = true
+		if one && made.operation == simulator.Expire {
+			w.checkPaying(at)
+			w.checkConfirmed(process, made, of)
+		}
 		known := w.ledgers.object(of.UID, nil)
 		asked := of.Annotations[v1alpha1.ReconcileAtAnnotation] != of.Status.LastHandledReconcileAt
 		if asked || time.Since(known.askedAt) < stale {
 			proved = false
 		}
 	}
-	if proved && made.objects != "" && !strings.Contains(made.objects, " ") {
+	if proved && one {
 		w.findf("%s is called about %s, whose end a reply to this process has proven", made.operation, at.id)
+	}
+}
+
+// checkConfirmed refuses to expire a session because of a deletion or expireAt without a read from the API server right
+// before, or at another endpoint than the read was for.
+func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.PaymentSession) {
+	const recent = 2 * time.Second
+	read, account := process.readAt(client.ObjectKeyFromObject(of)), w.ledgers.account(accountOf(of), nil)
+	isOther := time.Since(w.ledgers.payment(made.payment(), nil).objectGone) < stale
+	switch {
+	case of.Spec.DesiredState == v1alpha1.DesiredStateExpired, isOther:
+	case time.Since(read) > recent:
+		w.findf("%s is to be expired, and was last read from the API server %s ago", nameOf(of), time.Since(read))
+	case made.site.number == account.site && read.Before(account.movedAt):
+		w.findf("%s is to be expired at an endpoint that its provider named after the last read", nameOf(of))
 	}
 }
 

@@ -159,7 +159,8 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 	at, account := w.paymentOf(last)
 	w.forgetProofs(at.is)
 	state, known, object := w.stateAt(at), w.ledgers.payment(at, nil), w.ledgers.object(last.UID, nil)
-	moved := time.Since(account.movedAt) < stale && w.ledgers.had(payment{account.previous, at.id}, last.Status.State)
+	before := w.stateAt(payment{account.previous, at.id})
+	moved := time.Since(account.movedAt) < stale && before != "" && !isPayable(before)
 	switch {
 	case last.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain, object.forced, w.isUninstalling():
 		return
@@ -190,7 +191,7 @@ func (w *world) checkRemovalOfUnknown(last *v1alpha1.PaymentSession, known ledge
 		w.findf("%s is gone because the provider does not know it any more, after it did", nameOf(last))
 	case len(known.missing) < 2 || lasted < 9*time.Second:
 		w.findf("%s is gone after %d replies within %s that it does not exist", nameOf(last), len(known.missing), lasted)
-	case account.foundWith != w.accessOf(accountOf(last), known.missingFor) && lasted < 2*time.Minute-time.Second:
+	case !account.foundWith[w.accessOf(accountOf(last), known.missingFor)] && lasted < 2*time.Minute-time.Second:
 		w.findf("%s is gone after %s, and the account has never found a session", nameOf(last), lasted)
 	}
 }

@@ -88,17 +88,22 @@ func drawPlan(t *rapid.T) plan {
 }
 
 // drawActions draws the actions that a history chooses from. What is rare among all of them happens again and again in
-// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing.
+// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing. Half of the histories
+// choose these few from one theme, so that they meet.
 func drawActions(random *rand.Rand) []string {
 	if *only != "" {
 		return strings.Split(*only, ",")
 	}
-	if random.IntN(3) == 0 {
+	few, from := []string{"create", "create"}, focuses[len(focuses)-1]
+	switch random.IntN(4) {
+	case 0:
 		return focuses[random.IntN(len(focuses))]
+	case 1:
+	default:
+		from = themes[random.IntN(len(themes))]
 	}
-	few, all := []string{"create", "create"}, focuses[len(focuses)-1]
-	for range 2 + random.IntN(7) {
-		few = append(few, all[random.IntN(len(all))])
+	for range 2 + random.IntN(5) {
+		few = append(few, from[random.IntN(len(from))])
 	}
 	return few
 }

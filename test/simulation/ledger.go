@@ -95,10 +95,12 @@ type accountFacts struct {
 	// site is where its endpoint is, previous where it was before movedAt.
 	site, previous int
 	movedAt        time.Time
+	// observedAt is when the operator first wrote that it has seen the present spec.
+	observedAt time.Time
 	// goneAt is when the object was removed; zero while it exists.
 	goneAt time.Time
-	// foundWith are the endpoint and the credentials with which it has last found a session.
-	foundWith string
+	// foundWith holds the endpoints and the credentials with which it has found a session.
+	foundWith map[string]bool
 	// lost is true once the object or its Secret was removed.
 	lost bool
 	// accepted is when a call was last accepted.
@@ -177,7 +179,7 @@ func (l *ledgers) account(key objectKey, change func(*accountFacts)) accountFact
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.accounts[key] == nil {
-		l.accounts[key] = &accountFacts{rejections: map[string]time.Time{}}
+		l.accounts[key] = &accountFacts{foundWith: map[string]bool{}, rejections: map[string]time.Time{}}
 	}
 	if change != nil {
 		change(l.accounts[key])

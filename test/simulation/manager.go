@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/recorder"
 
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/controllers"
 )
 
@@ -36,11 +37,15 @@ type process struct {
 	began time.Time
 	// dead is true once the process was killed: nothing that it does has an effect any more.
 	dead atomic.Bool
+	// fuse is the number of side effects after which the process dies; 0 for never.
+	fuse atomic.Int32
 
 	mu        sync.Mutex
 	runnables []manager.Runnable
 	// proofs holds the payments whose end a reply to this process has proven, for its present accounts.
 	proofs map[payment]bool
+	// reads holds when it last began to read a session from the API server itself.
+	reads  map[client.ObjectKey]time.Time
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
@@ -51,7 +56,8 @@ var errDead = errors.New("the process is dead")
 func (w *world) startProcess() *process {
 	w.disturb()
 	p := &process{
-		world: w, began: time.Now(), cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}), proofs: map[payment]bool{},
+		world: w, began: time.Now(), cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}),
+		proofs: map[payment]bool{}, reads: map[client.ObjectKey]time.Time{},
 	}
 	options := controllers.Options{
 		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,
@@ -99,6 +105,31 @@ func (p *process) stop() {
 func (p *process) kill() {
 	p.dead.Store(true)
 	p.stop()
+}
+
+// burn counts a side effect, and reports whether the process has died of it: the effect has happened then, and the
+// process does not learn that.
+func (p *process) burn() bool {
+	if p.fuse.Load() <= 0 || p.fuse.Add(-1) > 0 {
+		return false
+	}
+	p.dead.Store(true)
+	p.world.background.Go(func() { p.world.replace(p) })
+	return true
+}
+
+// noteRead records that a session is read from the API server itself.
+func (p *process) noteRead(name client.ObjectKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reads[name] = time.Now()
+}
+
+// readAt returns when a session was last read from the API server itself.
+func (p *process) readAt(name client.ObjectKey) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reads[name]
 }
 
 // prove records that a reply has proven the end of a payment.
@@ -193,6 +224,9 @@ func (c *processClient) request(ctx context.Context, kind string, writes bool, d
 	if err := do(); err != nil {
 		return err
 	}
+	if writes && c.process.burn() {
+		return errDead
+	}
 	if !sleep(ctx, chaos.between(100*time.Microsecond, 2*time.Millisecond)) || c.process.dead.Load() {
 		return errDead
 	}
@@ -209,6 +243,9 @@ func (c *processClient) Get(ctx context.Context, name client.ObjectKey, into cli
 		return c.process.cache.Get(ctx, name, into, options...)
 	}
 	server := c.process.world.server
+	if _, ok := into.(*v1alpha1.PaymentSession); ok {
+		c.process.noteRead(name)
+	}
 	return c.request(ctx, server.kindOf(into).Kind, false, func() error { return server.get(name, into) })
 }
 

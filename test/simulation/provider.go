@@ -122,6 +122,9 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 		return nil, errDead
 	}
 	world.serve(made)
+	if d.process.burn() {
+		return nil, errDead
+	}
 	if ctx.Err() != nil || !sleep(ctx, world.chaos.between(time.Millisecond, 100*time.Millisecond)) {
 		world.handleSilence(made)
 		return nil, errTimeout
@@ -240,10 +243,15 @@ func (w *world) handleReply(process *process, made *exchange) {
 			l.recognized = true
 		}
 	})
-	if !made.plain || unknown || code >= 300 {
+	if !made.plain || unknown {
 		return
 	}
-	w.foundBy(made, access)
+	if code < 300 || code == http.StatusUnprocessableEntity {
+		w.foundBy(made, access)
+	}
+	if code >= 300 {
+		return
+	}
 	shown := stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
 	hidden := made.provider == "circle" && made.operation == simulator.Expire ||
 		w.ledgers.payment(made.payment(), nil).troubled

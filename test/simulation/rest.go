@@ -22,6 +22,9 @@ import (
 // heal ends every fault, and waits until everything can have come to rest.
 func (w *world) heal(patient bool) {
 	w.sayf("all faults end")
+	for _, running := range w.running() {
+		running.fuse.Store(0)
+	}
 	w.chaos.set(trouble{})
 	w.endFlood()
 	w.setSkew(0)

@@ -43,7 +43,7 @@ func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
 	}
 	at, account := w.paymentOf(after)
 	// A reply from the endpoint before counts until the operator can know that the account has moved.
-	moved := !account.movedAt.IsZero() && time.Since(account.movedAt) < w.ignorance()
+	moved := !account.movedAt.IsZero() && time.Since(account.movedAt) < stale && !w.knowsMove(account)
 	shown := w.ledgers.had(at, state) || moved && w.ledgers.had(payment{account.previous, at.id}, state)
 	if !shown {
 		w.findf("%s claims %s, which the provider has never shown", nameOf(after), state)
@@ -62,12 +62,10 @@ func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
 	}
 }
 
-// ignorance is how long a change of an account may be unknown to the operator.
-func (w *world) ignorance() time.Duration {
-	if w.calmFor() > stale {
-		return 60 * time.Millisecond
-	}
-	return stale
+// knowsMove reports whether the operator knows the present endpoint of an account, and has finished what it did before.
+func (w *world) knowsMove(account accountFacts) bool {
+	return len(w.running()) == 1 && account.observedAt.After(account.movedAt) &&
+		time.Since(account.observedAt) > 60*time.Millisecond
 }
 
 // checkRefresh refuses that a refresh counts as handled before a call has come back.
@@ -126,6 +124,8 @@ func (w *world) checkReason(of *v1alpha1.PaymentSession, reason string) {
 		w.findf("%s has Expired=True and the state %q", nameOf(of), of.Status.State)
 	case reason == v1alpha1.ReasonSessionNotFound && !w.wasUnknown(of):
 		w.findf("%s says that it does not exist, and the provider never did", nameOf(of))
+	case reason == v1alpha1.ReasonAwaitingConfirmation && !w.wasCalled(of):
+		w.findf("%s awaits the confirmation of an expiry, and no call to its endpoint was made", nameOf(of))
 	case reason == v1alpha1.ReasonCredentialsRejected && !w.mayBeRejected(of):
 		w.findf("%s says that the credentials are rejected because of another session", nameOf(of))
 	case reason == v1alpha1.ReasonSuspended && !of.Spec.Suspend:
@@ -145,6 +145,13 @@ func (w *world) wasUnknown(of *v1alpha1.PaymentSession) bool {
 		}
 	}
 	return false
+}
+
+// wasCalled reports whether an expire call about a session was made to the endpoint that the operator knows.
+func (w *world) wasCalled(of *v1alpha1.PaymentSession) bool {
+	at, account := w.paymentOf(of)
+	isUnknown := !account.movedAt.IsZero() && !w.knowsMove(account)
+	return isUnknown || w.ledgers.payment(at, nil).expireCalls > 0
 }
 
 // endedInTime reports whether a session was closed before expireAt, which then is no cause.

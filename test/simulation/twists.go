@@ -35,16 +35,19 @@ const (
 	unknownDecoy = 9004
 )
 
-var twists = []twist{
-	{
-		sentence: "accepted, without an effect", operation: simulator.Expire, providers: "circle omise txn",
-		apply: func(_ *world, made *exchange) {
-			made.answer(made.site.handler, made.read(made.id))
-			if made.reply.Code == http.StatusOK && made.provider == "circle" {
-				made.reply.Code = http.StatusCreated
-			}
-		},
+// acceptedAlone is the twist of an expire call that a provider accepts and that changes nothing.
+var acceptedAlone = twist{
+	sentence: "accepted, without an effect", operation: simulator.Expire, providers: "circle omise txn",
+	apply: func(_ *world, made *exchange) {
+		made.answer(made.site.handler, made.read(made.id))
+		if made.reply.Code == http.StatusOK && made.provider == "circle" {
+			made.reply.Code = http.StatusCreated
+		}
 	},
+}
+
+var twists = []twist{
+	acceptedAlone,
 	{sentence: "the reply is about a paid session", apply: aboutAnother(paidDecoy)},
 	{sentence: "the reply is about an expired session", apply: aboutAnother(expiredDecoy)},
 	{sentence: "the reply is about an open session", apply: aboutAnother(openDecoy)},

@@ -170,6 +170,20 @@ func (w *world) end(how func(*process)) {
 	how(oldest)
 }
 
+// replace starts another manager process in the place of one that has died.
+func (w *world) replace(died *process) {
+	w.sayf("the manager dies, and another one starts")
+	started := w.startProcess()
+	w.mu.Lock()
+	if i := slices.Index(w.processes, died); i >= 0 {
+		w.processes[i] = started
+	} else {
+		w.processes = append(w.processes, started)
+	}
+	w.mu.Unlock()
+	died.stop()
+}
+
 // forgetProofs drops what replies have proven about a payment, or about all: calls about it may be right again.
 func (w *world) forgetProofs(which func(payment) bool) {
 	for _, process := range w.running() {
