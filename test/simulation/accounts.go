@@ -104,8 +104,13 @@ func (w *world) providerAt(key objectKey) v1alpha1.GenericProvider {
 	return provider
 }
 
-// restoreAccounts gives a namespace its accounts back, as they are at rest.
-func (w *world) restoreAccounts(namespace string) {
+// restoreAccounts gives a namespace its accounts back, as they are at rest. A patient history does not change accounts
+// that are as they were: a change would rescue every session that waits for nothing.
+func (w *world) restoreAccounts(namespace string, patient bool) {
+	interval := pollAtRest
+	if patient {
+		interval = pollInterval
+	}
 	secret := &corev1.Secret{}
 	if w.server.get(types.NamespacedName{Namespace: namespace, Name: w.provider}, secret) == nil {
 		data, err := json.Marshal(simulator.Keys()[w.provider])
@@ -115,8 +120,8 @@ func (w *world) restoreAccounts(namespace string) {
 	w.createAccounts(namespace)
 	for _, key := range w.accountKeys() {
 		if provider := w.providerAt(key); provider != nil && w.secretOf(key).Namespace == namespace {
-			w.change(provider, fmt.Sprintf(`{"spec":{"pollInterval":"8m","maxConcurrentRequests":16,`+
-				`"rateLimit":{"requests":10,"per":"1s","burst":20},"credentialsSecretRef":{"name":%q}}}`, w.provider))
+			w.change(provider, fmt.Sprintf(`{"spec":{"pollInterval":%q,"maxConcurrentRequests":16,`+
+				`"rateLimit":{"requests":10,"per":"1s","burst":20},"credentialsSecretRef":{"name":%q}}}`, interval, w.provider))
 			if key.kind == v1alpha1.KindClusterPaymentProvider {
 				w.change(provider, allowAll)
 			}

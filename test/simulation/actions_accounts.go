@@ -117,11 +117,11 @@ func (w *world) exchangeKey(step) {
 
 // moveAtOnce requests a refresh of a session, or deletes it, and moves its provider while the calls are on their way.
 func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
-	if at, _ := w.paymentOf(of); s.roll("rejected", 3) == 0 && w.stateAt(at) != "" {
+	if at, _ := w.paymentOf(of); s.roll("rejected", 2) == 0 && w.stateAt(at) != "" {
 		w.faultNext(at, accountOf(of), "401", 1, rejected)
 	}
 	if s.roll("failing", 3) == 0 {
-		w.setTrouble(trouble{requests: 40})
+		w.setTrouble(trouble{requests: 65})
 	}
 	switch s.roll("deletes", 3) {
 	case 0:
@@ -134,6 +134,9 @@ func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
 			w.sayf("the next call about %s: %s", at.id, acceptedAlone.sentence)
 			w.trouble(at, accountOf(of), acceptedAlone.sentence)
 			w.sites[at.site].draw(at.id, acceptedAlone, 1)
+		}
+		if other := w.sites[1-at.site]; other.upstreams.State(w.provider, at.id) == "" && w.stateAt(at) == simulator.Open {
+			w.addUpstream(other, simulator.Object{ID: at.id, State: simulator.Open})
 		}
 		w.change(of, `{"spec":{"desiredState":"expired"}}`)
 	default:

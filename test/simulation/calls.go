@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -91,6 +92,14 @@ func (w *world) checkStart(process *process, made *exchange) {
 		if one && made.operation == simulator.Expire {
 			w.checkPaying(at)
 			w.checkConfirmed(process, made, of)
+			if isClosed(of.Status.State) && len(w.running()) == 1 && !w.isReplaced(at) {
+				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
+			}
+		}
+		isWritten := of.Status.Recognized || of.Status.State != ""
+		if one && made.operation == simulator.Observe && isDeleting(of) && !isWritten &&
+			w.ledgers.payment(at, nil).recognizedFor == process.name(made) {
+			w.findf("%s is called about %s, and its status does not say that the provider knows it", made.operation, nameOf(of))
 		}
 		known := w.ledgers.object(of.UID, nil)
 		asked := of.Annotations[v1alpha1.ReconcileAtAnnotation] != of.Status.LastHandledReconcileAt
@@ -103,14 +112,21 @@ func (w *world) checkStart(process *process, made *exchange) {
 	}
 }
 
+// name names a process and the objects that a call of it is for.
+func (p *process) name(made *exchange) string { return fmt.Sprintf("%p %s", p, made.objects) }
+
+// isReplaced reports whether a call about a payment may still be about an object that is gone.
+func (w *world) isReplaced(at payment) bool {
+	return time.Since(w.ledgers.payment(at, nil).objectGone) < stale
+}
+
 // checkConfirmed refuses to expire a session because of a deletion or expireAt without a read from the API server right
 // before, or at another endpoint than the read was for.
 func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.PaymentSession) {
 	const recent = 2 * time.Second
 	read, account := process.readAt(client.ObjectKeyFromObject(of)), w.ledgers.account(accountOf(of), nil)
-	isOther := time.Since(w.ledgers.payment(made.payment(), nil).objectGone) < stale
 	switch {
-	case of.Spec.DesiredState == v1alpha1.DesiredStateExpired, isOther:
+	case of.Spec.DesiredState == v1alpha1.DesiredStateExpired, w.isReplaced(made.payment()):
 	case time.Since(read) > recent:
 		w.findf("%s is to be expired, and was last read from the API server %s ago", nameOf(of), time.Since(read))
 	case made.site.number == account.site && read.Before(account.movedAt):
@@ -164,9 +180,8 @@ func (w *world) checkCall(made *exchange) {
 			suspended++
 		}
 		isEdited := time.Since(known.edited) < stale
-		// The call may be about an object that is gone.
-		isOther := time.Since(w.ledgers.payment(at, nil).objectGone) < stale
-		if needsFinalizer(of) && !known.protected && !known.forced && !isEdited && !isOther && !w.hasSibling(of) {
+		isReplaced := w.isReplaced(at)
+		if needsFinalizer(of) && !known.protected && !known.forced && !isEdited && !isReplaced && !w.hasSibling(of) {
 			w.findf("%s is called about %s, which has no finalizer yet", made.operation, nameOf(of))
 		}
 		if goneAt := w.ledgers.account(accountOf(of), nil).goneAt; !goneAt.IsZero() && time.Since(goneAt) > stale {

@@ -17,24 +17,26 @@ import (
 
 // plan is everything that is drawn for a history. The rest follows from it.
 type plan struct {
-	Seed           uint64
-	Policy, DryRun bool
-	Provider       string
+	Seed     uint64 `json:"seed"`
+	Policy   bool   `json:"policy"`
+	DryRun   bool   `json:"dryRun"`
+	Provider string `json:"provider"`
 	// Favourite is the number of the account that most sessions use.
-	Favourite int
+	Favourite int `json:"favourite"`
 	// Tight accounts may make a call in 3 s, and Serial ones have one call in flight, so that requests queue up.
-	Tight, Serial bool
+	Tight  bool `json:"tight"`
+	Serial bool `json:"serial"`
 	// Patient histories wait at their end until the longest backoff is over. The others change the accounts instead,
 	// after which everything is tried at once.
-	Patient bool
-	Steps   []step
+	Patient bool   `json:"patient"`
+	Steps   []step `json:"steps"`
 }
 
 // step is one action, after a pause. What the action leaves open follows from its salt.
 type step struct {
-	Pause  time.Duration
-	Action string
-	Salt   uint64
+	Pause  time.Duration `json:"pause"`
+	Action string        `json:"action"`
+	Salt   uint64        `json:"salt"`
 }
 
 // roll returns a number from 0 up to n, which is the same for the same step and subject.
@@ -69,7 +71,7 @@ func drawPlan(t *rapid.T) plan {
 	kept := rapid.SliceOfN(rapid.Bool(), longest, longest).Draw(t, "kept")
 	random := rand.New(rand.NewPCG(seed, 1))
 	drawn := plan{
-		Seed: seed, Policy: random.IntN(2) == 0, DryRun: random.IntN(12) == 0, Patient: random.IntN(16) == 0,
+		Seed: seed, Policy: random.IntN(2) == 0, DryRun: random.IntN(12) == 0, Patient: random.IntN(5) == 0,
 		Tight: random.IntN(3) == 0, Serial: random.IntN(4) == 0,
 		Provider: gen.Providers[random.IntN(len(gen.Providers))], Favourite: random.IntN(4),
 	}
@@ -88,8 +90,8 @@ func drawPlan(t *rapid.T) plan {
 }
 
 // drawActions draws the actions that a history chooses from. What is rare among all of them happens again and again in
-// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing. Half of the histories
-// choose these few from one theme, so that they meet.
+// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing. Half of the
+// histories choose these few from one theme, so that they meet.
 func drawActions(random *rand.Rand) []string {
 	if *only != "" {
 		return strings.Split(*only, ",")

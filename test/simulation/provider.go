@@ -241,6 +241,9 @@ func (w *world) handleReply(process *process, made *exchange) {
 		proves := code < 300 || code == 400 || code == 409 || code == 422
 		if made.plain && proves && made.operation == simulator.Expire {
 			l.recognized = true
+			if code < 300 {
+				l.recognizedFor = process.name(made)
+			}
 		}
 	})
 	if !made.plain || unknown {

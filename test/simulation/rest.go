@@ -55,7 +55,7 @@ func (w *world) heal(patient bool) {
 	// What is still being deleted can be created only when it is gone.
 	for range 10 {
 		for _, namespace := range append([]string{operatorNamespace}, namespaces...) {
-			w.restoreAccounts(namespace)
+			w.restoreAccounts(namespace, patient)
 		}
 		sleep(w.ctx, 3*time.Minute)
 		if !slices.ContainsFunc(w.accountKeys(), w.isIncomplete) {

@@ -88,6 +88,7 @@ func TestKnownHistories(t *testing.T) {
 
 // run runs a history in a bubble.
 func run(t *testing.T, drawn plan) (ran *world) {
+	t.Helper()
 	synctest.Test(t, func(*testing.T) { ran = drawn.run() })
 	return ran
 }
