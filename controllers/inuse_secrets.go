@@ -66,7 +66,8 @@ func (r *InUseReconciler) lockReleases(ctx context.Context) error {
 
 func (r *InUseReconciler) unlockReleases() { <-r.Releasing }
 
-// releasePreviousSecrets releases the Secrets that the provider has recorded, but for the wanted one.
+// releasePreviousSecrets releases the Secrets that the provider has recorded, but for the wanted one. The cache may not
+// show yet that the provider names a previous Secret again.
 func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v1alpha1.GenericProvider,
 	wanted string) error {
 	held := slices.Clone(provider.ProviderStatus().HeldSecrets)
@@ -77,6 +78,13 @@ func (r *InUseReconciler) releasePreviousSecrets(ctx context.Context, provider v
 		return err
 	}
 	defer r.unlockReleases()
+	live := r.New()
+	if err := r.LiveReader.Get(ctx, client.ObjectKeyFromObject(provider), live); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot read the provider before its previous Secret is released: %w", err)
+	}
+	if live.GetResourceVersion() != provider.GetResourceVersion() {
+		return errConflict
+	}
 	for _, name := range held {
 		if name == wanted {
 			continue

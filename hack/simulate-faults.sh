@@ -32,13 +32,14 @@ histories() {
 }
 
 # worker draws histories until one of the workers has found the fault, or the time is over. rapid ends at a number of
-# histories, not at a time. Its arguments are its log, its first seed and the end.
+# histories, not at a time, and takes seeds for them from the given one to 300 above it. The arguments are a log, the
+# first seed and the end.
 worker() {
   local count=0 seed=$2
   while [ ! -e "$folder/found" ] && [ "$SECONDS" -lt "$3" ]; do
     if "$folder/simulation.test" -test.run '^TestHistories$' -test.v -test.timeout 10m -rapid.checks=25 \
       -rapid.seed="$seed" -rapid.shrinktime=0s >"$1" 2>&1; then
-      count=$((count + 25)) seed=$((seed + 1))
+      count=$((count + 25)) seed=$((seed + 1000))
       continue
     fi
     # A history that never ends shows nothing about the rules.
@@ -71,7 +72,7 @@ for name in "${names[@]}"; do
     started=$SECONDS
     rm -f "$folder/found" "$folder/endless" "$folder/counts"
     for i in $(seq "$(nproc)"); do
-      (cd "$copy/test/simulation" && worker "$log.$i" $((${SEED:-7} + 1000 * i)) $((started + ${TIME:-60}))) &
+      (cd "$copy/test/simulation" && worker "$log.$i" $((${SEED:-7} + 1000000 * i)) $((started + ${TIME:-60}))) &
     done
     wait
     result='NOT FOUND'

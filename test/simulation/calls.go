@@ -4,7 +4,6 @@
 package simulation
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -98,22 +97,19 @@ func (w *world) checkStart(process *process, made *exchange) {
 		}
 		isWritten := of.Status.Recognized || of.Status.State != ""
 		if one && made.operation == simulator.Observe && isDeleting(of) && !isWritten &&
-			w.ledgers.payment(at, nil).recognizedFor == process.name(made) {
+			proved.recognizedFor == made.objects {
 			w.findf("%s is called about %s, and its status does not say that the provider knows it", made.operation, nameOf(of))
 		}
 		known := w.ledgers.object(of.UID, nil)
 		asked := of.Annotations[v1alpha1.ReconcileAtAnnotation] != of.Status.LastHandledReconcileAt
 		if asked || time.Since(known.askedAt) < stale {
-			proved = false
+			proved.ended = false
 		}
 	}
-	if proved && one {
+	if proved.ended && one {
 		w.findf("%s is called about %s, whose end a reply to this process has proven", made.operation, at.id)
 	}
 }
-
-// name names a process and the objects that a call of it is for.
-func (p *process) name(made *exchange) string { return fmt.Sprintf("%p %s", p, made.objects) }
 
 // isReplaced reports whether a call about a payment may still be about an object that is gone.
 func (w *world) isReplaced(at payment) bool {

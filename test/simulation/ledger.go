@@ -51,8 +51,6 @@ type ledger struct {
 	missingFor string
 	// recognized is true once an expire call was answered as for a session that the provider knows.
 	recognized bool
-	// recognizedFor names the process and the objects for which an expire call was last accepted.
-	recognizedFor string
 	// lastEnd is when the last call about it came back, with a reply or without.
 	lastEnd time.Time
 	// expireCalls and reads count the calls about it.

@@ -42,8 +42,8 @@ type process struct {
 
 	mu        sync.Mutex
 	runnables []manager.Runnable
-	// proofs holds the payments whose end a reply to this process has proven, for its present accounts.
-	proofs map[payment]bool
+	// proofs holds what replies to this process have proven about payments, for its present accounts.
+	proofs map[payment]proof
 	// reads holds when it last began to read a session from the API server itself.
 	reads  map[client.ObjectKey]time.Time
 	cancel context.CancelFunc
@@ -57,7 +57,7 @@ func (w *world) startProcess() *process {
 	w.disturb()
 	p := &process{
 		world: w, began: time.Now(), cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}),
-		proofs: map[payment]bool{}, reads: map[client.ObjectKey]time.Time{},
+		proofs: map[payment]proof{}, reads: map[client.ObjectKey]time.Time{},
 	}
 	options := controllers.Options{
 		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,
@@ -132,15 +132,25 @@ func (p *process) readAt(name client.ObjectKey) time.Time {
 	return p.reads[name]
 }
 
-// prove records that a reply has proven the end of a payment.
-func (p *process) prove(at payment) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.proofs[at] = true
+// proof is what replies have proven about a payment.
+type proof struct {
+	// ended is true where it can no longer be paid.
+	ended bool
+	// recognizedFor names the objects for which an expire call was accepted.
+	recognizedFor string
 }
 
-// proved reports whether a reply has proven the end of a payment.
-func (p *process) proved(at payment) bool {
+// prove records what a reply has proven about a payment.
+func (p *process) prove(at payment, change func(*proof)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	proved := p.proofs[at]
+	change(&proved)
+	p.proofs[at] = proved
+}
+
+// proved returns what replies have proven about a payment.
+func (p *process) proved(at payment) proof {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.proofs[at]
@@ -150,7 +160,7 @@ func (p *process) proved(at payment) bool {
 func (p *process) forgetProofs(which func(payment) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.DeleteFunc(p.proofs, func(at payment, _ bool) bool { return which(at) })
+	maps.DeleteFunc(p.proofs, func(at payment, _ proof) bool { return which(at) })
 }
 
 // Add adds a runnable.

@@ -241,11 +241,11 @@ func (w *world) handleReply(process *process, made *exchange) {
 		proves := code < 300 || code == 400 || code == 409 || code == 422
 		if made.plain && proves && made.operation == simulator.Expire {
 			l.recognized = true
-			if code < 300 {
-				l.recognizedFor = process.name(made)
-			}
 		}
 	})
+	if made.plain && code < 300 && made.operation == simulator.Expire {
+		process.prove(made.payment(), func(proved *proof) { proved.recognizedFor = made.objects })
+	}
 	if !made.plain || unknown {
 		return
 	}
@@ -262,6 +262,6 @@ func (w *world) handleReply(process *process, made *exchange) {
 	same := w.objectsNaming(made.id) == made.objects
 	w.server.mu.Unlock()
 	if isClosed(shown) && !hidden && same && !strings.Contains(made.objects, " ") {
-		process.prove(made.payment())
+		process.prove(made.payment(), func(proved *proof) { proved.ended = true })
 	}
 }

@@ -143,9 +143,10 @@ func (w *world) checkSessionAtRest(of *v1alpha1.PaymentSession) {
 	case asked != "" && asked != of.Status.LastHandledReconcileAt:
 		w.findf("the refresh of %s was never handled (%s)", nameOf(of), reason)
 	}
-	closed := isClosed(of.Status.State)
-	if closed && (!known.reopened.IsZero() || !w.ledgers.account(accountOf(of), nil).movedAt.IsZero()) {
-		// What is closed is not read again, here or at another endpoint.
+	moved := !w.ledgers.account(accountOf(of), nil).movedAt.IsZero()
+	closed, refused := isClosed(of.Status.State), reason == v1alpha1.ReasonExpireUnsupported && wants(of, time.Now())
+	if closed && !known.reopened.IsZero() || moved && (closed || refused) {
+		// No call follows a closed session or a refusal for good, here or at another endpoint.
 		return
 	}
 	isPolled := w.pollsAt(accountOf(of))
