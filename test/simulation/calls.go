@@ -95,12 +95,13 @@ func (w *world) checkStart(process *process, made *exchange) {
 				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
 			}
 		}
+		known := w.ledgers.object(of.UID, nil)
 		isWritten := of.Status.Recognized || of.Status.State != ""
-		if one && made.operation == simulator.Observe && isDeleting(of) && !isWritten &&
-			proved.recognizedFor == made.objects {
+		// The read may have been requested before the operator saw the deletion.
+		afterDeletion := isDeleting(of) && (proved.recognizedAt.Sub(known.deletedAt) > stale || !wantsBySpec(of, w.clock()))
+		if one && made.operation == simulator.Observe && afterDeletion && !isWritten && proved.recognizedFor == made.objects {
 			w.findf("%s is called about %s, and its status does not say that the provider knows it", made.operation, nameOf(of))
 		}
-		known := w.ledgers.object(of.UID, nil)
 		asked := of.Annotations[v1alpha1.ReconcileAtAnnotation] != of.Status.LastHandledReconcileAt
 		if asked || time.Since(known.askedAt) < stale {
 			proved.ended = false

@@ -169,7 +169,7 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 		return
 	case isClosed(last.Status.State), !known.reopened.IsZero(), moved, !w.valid(last):
 		return
-	case unexpirable(known.variant) && reasonOf(last) == v1alpha1.ReasonExpireUnsupported, known.variant == simulator.Card:
+	case w.isRefusedForGood(last), known.variant == simulator.Card:
 		return
 	case !wantsBySpec(last, time.Now()) && w.takenOver(last):
 		return
@@ -199,6 +199,15 @@ func (w *world) checkRemovalOfUnknown(last *v1alpha1.PaymentSession, known ledge
 // unexpirable reports whether the API cannot expire a variant.
 func unexpirable(variant string) bool {
 	return slices.Contains([]string{simulator.Card, simulator.Authorized, simulator.OtherMerchant}, variant)
+}
+
+// isRefusedForGood reports whether a status says rightly that the API cannot expire a session. No call follows that, at
+// another endpoint neither.
+func (w *world) isRefusedForGood(of *v1alpha1.PaymentSession) bool {
+	at, account := w.paymentOf(of)
+	before := payment{account.previous, at.id}
+	return reasonOf(of) == v1alpha1.ReasonExpireUnsupported &&
+		(unexpirable(w.ledgers.payment(at, nil).variant) || unexpirable(w.ledgers.payment(before, nil).variant))
 }
 
 // takenOver reports whether another object of the namespace keeps the session active. The API server is locked.

@@ -136,8 +136,9 @@ func (p *process) readAt(name client.ObjectKey) time.Time {
 type proof struct {
 	// ended is true where it can no longer be paid.
 	ended bool
-	// recognizedFor names the objects for which an expire call was accepted.
+	// recognizedFor names the objects for which an expire call was accepted, at recognizedAt.
 	recognizedFor string
+	recognizedAt  time.Time
 }
 
 // prove records what a reply has proven about a payment.

@@ -222,9 +222,11 @@ func (w *world) handleReply(process *process, made *exchange) {
 	// Replies to other credentials are those of another account.
 	access := made.request.URL.Host + made.request.Header.Get("Authorization") + made.request.URL.RawQuery
 	unknown := made.unknown && code == http.StatusNotFound
+	isShared := strings.Contains(made.objects, " ")
 	w.ledgers.payment(made.payment(), func(l *ledger) {
 		l.lastEnd = now
-		if !unknown || l.missingFor != access {
+		// The replies about a session that several objects name are in a row for each object alone.
+		if !unknown && !isShared || l.missingFor != access {
 			l.missing = nil
 		}
 		if made.operation == simulator.Observe {
@@ -243,17 +245,45 @@ func (w *world) handleReply(process *process, made *exchange) {
 			l.recognized = true
 		}
 	})
-	if made.plain && code < 300 && made.operation == simulator.Expire {
-		process.prove(made.payment(), func(proved *proof) { proved.recognizedFor = made.objects })
-	}
-	if !made.plain || unknown {
-		return
-	}
-	if code < 300 || code == http.StatusUnprocessableEntity {
+	switch {
+	case code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
+		// The account may pause.
+		w.noteFailure(made)
+	case code < 300:
+		w.foundBy(made, access)
+		w.prove(process, made)
+	case code == http.StatusUnprocessableEntity:
 		w.foundBy(made, access)
 	}
-	if code >= 300 {
+}
+
+// noteFailure records that the accounts of a call may make no other for a while.
+func (w *world) noteFailure(made *exchange) {
+	now := time.Now()
+	for key := range made.accounts {
+		w.ledgers.account(key, func(known *accountFacts) {
+			if known.troubled.Before(now) {
+				known.troubled = now
+			}
+		})
+	}
+}
+
+// prove records what an accepted call has proven.
+func (w *world) prove(process *process, made *exchange) {
+	for key := range made.accounts {
+		if time.Since(w.ledgers.account(key, nil).troubled) < stale {
+			// The operator may still see that the account has changed, and drops the replies that came before.
+			return
+		}
+	}
+	if !made.plain {
 		return
+	}
+	if made.operation == simulator.Expire {
+		process.prove(made.payment(), func(proved *proof) {
+			proved.recognizedFor, proved.recognizedAt = made.objects, time.Now()
+		})
 	}
 	shown := stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
 	hidden := made.provider == "circle" && made.operation == simulator.Expire ||

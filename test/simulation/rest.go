@@ -110,8 +110,9 @@ func (w *world) excused(of *v1alpha1.PaymentSession) bool {
 		return w.stateAt(at) == ""
 	case v1alpha1.ReasonCredentialsRejected:
 		return at.id == w.haunted
-	case v1alpha1.ReasonExpireUnsupported, v1alpha1.ReasonNotAllowed, v1alpha1.ReasonExpireRefused,
-		v1alpha1.ReasonPaymentInProgress:
+	case v1alpha1.ReasonExpireUnsupported:
+		return w.isRefusedForGood(of)
+	case v1alpha1.ReasonNotAllowed, v1alpha1.ReasonExpireRefused, v1alpha1.ReasonPaymentInProgress:
 		return unexpirable(variant)
 	case v1alpha1.ReasonProviderNotFound, v1alpha1.ReasonCredentialsMissing:
 		// In a namespace that is being deleted nobody can create it again.
@@ -143,10 +144,9 @@ func (w *world) checkSessionAtRest(of *v1alpha1.PaymentSession) {
 	case asked != "" && asked != of.Status.LastHandledReconcileAt:
 		w.findf("the refresh of %s was never handled (%s)", nameOf(of), reason)
 	}
-	moved := !w.ledgers.account(accountOf(of), nil).movedAt.IsZero()
-	closed, refused := isClosed(of.Status.State), reason == v1alpha1.ReasonExpireUnsupported && wants(of, time.Now())
-	if closed && !known.reopened.IsZero() || moved && (closed || refused) {
-		// No call follows a closed session or a refusal for good, here or at another endpoint.
+	closed := isClosed(of.Status.State)
+	if closed && (!known.reopened.IsZero() || !w.ledgers.account(accountOf(of), nil).movedAt.IsZero()) {
+		// What is closed is not read again, here or at another endpoint.
 		return
 	}
 	isPolled := w.pollsAt(accountOf(of))

@@ -14,10 +14,11 @@ import (
 
 // flood is one tenant's many sessions beside one session of another tenant, in an account that may make few calls.
 type flood struct {
-	// id is the other tenant's payment, and others counts the calls about the many since the one was created.
-	id     string
-	others int
-	many   map[string]bool
+	// busy is the namespace of the many. id is the other tenant's payment, and others counts the calls about the many
+	// since that one was created.
+	busy, id string
+	others   int
+	many     map[string]bool
 }
 
 // mostTurns is how many calls about one tenant's sessions may come before the first about another's. The tenants take
@@ -50,7 +51,7 @@ func (w *world) startFlood(s step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ids[w.ledgers.fold(one)] != "" {
-		w.flood = &flood{id: one, many: many}
+		w.flood = &flood{busy: namespaces[busy], id: one, many: many}
 	}
 }
 
@@ -151,7 +152,7 @@ func (w *world) checkTurn(made *exchange) {
 	running := w.flood
 	switch {
 	case running == nil:
-	case running.many[made.id]:
+	case running.many[made.id] && w.isNamedIn(running.busy, made.id):
 		running.others++
 	default:
 		// It may be a turn of the other tenant's.
@@ -175,6 +176,18 @@ func (w *world) checkTurn(made *exchange) {
 			w.findf("%d calls were made about one tenant's sessions, and none about %s of another", mostTurns+1, nameOf(of))
 		}
 	}
+}
+
+// isNamedIn reports whether a payment is named in a namespace and in no other: a session may have been renamed into
+// another one. The API server is locked.
+func (w *world) isNamedIn(namespace, id string) bool {
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if ok && of.Namespace != namespace && w.ledgers.fold(of.Spec.SessionID) == w.ledgers.fold(id) {
+			return false
+		}
+	}
+	return true
 }
 
 // endFlood gives the shared provider its limit back.
