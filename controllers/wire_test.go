@@ -6,9 +6,7 @@ package controllers_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,15 +15,13 @@ import (
 )
 
 // wire is the connection between a manager and the API server. It can pause the watches of sessions, so that the
-// manager's cache becomes stale, and make requests fail.
+// manager's cache becomes stale, and forbid patches.
 type wire struct {
 	mu      sync.Mutex
 	resumed *sync.Cond
 	paused  bool
 	// liveReads counts the requests that read one session without the cache.
 	liveReads int
-	// chance decides which requests fail; nil if none do.
-	chance *rand.Rand
 	// forbidden is a part of the paths whose patches are forbidden; empty for none.
 	forbidden string
 	// refused counts the patches that were forbidden.
@@ -58,13 +54,6 @@ func (w *wire) reads() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.liveReads
-}
-
-// injectFaults makes three of ten requests fail from now on. The seed decides which.
-func (w *wire) injectFaults(seed uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.chance = rand.New(rand.NewPCG(seed, seed))
 }
 
 // forbid forbids all patches of objects that have the given string in their path. The empty string allows all again.
@@ -104,51 +93,17 @@ func (w *wire) wrap(next http.RoundTripper) http.RoundTripper {
 		if w.forbids(request) {
 			return failure(request, metav1.Status{Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden})
 		}
-		if w.fails(request) {
-			return w.fail(next, request)
-		}
+		w.count(request)
 		return next.RoundTrip(request)
 	})
 }
 
-// fails reports whether a request must fail, and counts live reads.
-func (w *wire) fails(request *http.Request) bool {
+// count counts live reads.
+func (w *wire) count(request *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if request.Method == http.MethodGet && strings.Contains(request.URL.Path, "/paymentsessions/") {
 		w.liveReads++
-	}
-	return w.chance != nil && strings.Contains(request.URL.Path, "/namespaces/") && w.chance.IntN(10) < 3
-}
-
-var errConnectionLost = errors.New("the connection was lost")
-
-// fail answers a request with an error of the API server, or loses the response.
-func (w *wire) fail(next http.RoundTripper, request *http.Request) (*http.Response, error) {
-	w.mu.Lock()
-	kind := w.chance.IntN(6)
-	w.mu.Unlock()
-	switch kind {
-	case 0:
-		return failure(request, metav1.Status{Code: http.StatusConflict, Reason: metav1.StatusReasonConflict})
-	case 1:
-		return failure(request, metav1.Status{Code: http.StatusTooManyRequests, Reason: metav1.StatusReasonTooManyRequests})
-	case 2:
-		return failure(request, metav1.Status{Code: http.StatusInternalServerError, Reason: metav1.StatusReasonInternalError})
-	case 3:
-		return failure(request, metav1.Status{
-			Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden,
-			Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: "NamespaceTerminating"}}},
-		})
-	case 4:
-		return nil, errConnectionLost
-	default:
-		// The request has its effect, and the response is lost.
-		response, err := next.RoundTrip(request)
-		if err == nil {
-			_ = response.Body.Close()
-		}
-		return nil, errConnectionLost
 	}
 }
 

@@ -6,11 +6,9 @@ package controllers_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http/httptest"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,8 +66,6 @@ type world struct {
 	metrics *prometheus.Registry
 	// resync is the resync period of the manager's cache; nil for the default of controller-runtime, about 10 hours.
 	resync *time.Duration
-	// fuse interrupts the manager in the middle of its work; nil if nothing does.
-	fuse atomic.Pointer[fuse]
 	// wire is the connection between the manager and the API server.
 	wire *wire
 	// cached reads from the manager's cache.
@@ -94,7 +90,7 @@ func newWorld(t *testing.T, changes ...worldOption) *world {
 	}}
 	w.create(t, namespace)
 	w.namespace = namespace.Name
-	server := httptest.NewServer(w.guarded(w.upstreams.Handler()))
+	server := httptest.NewServer(w.upstreams.Handler())
 	t.Cleanup(server.Close)
 	t.Cleanup(w.upstreams.Close)
 	w.url = server.URL
@@ -129,7 +125,6 @@ func (w *world) start(t *testing.T) {
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Cache:      cached,
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
-		NewClient:  w.fuse.Load().client,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,17 +203,6 @@ func named(name string) gen.SessionOption {
 	return func(session *v1alpha1.PaymentSession) { session.Name = name }
 }
 
-// withProviders returns sessions with the providers and Secrets that they use, in random order.
-func withProviders(w *world, sessions []*v1alpha1.PaymentSession) []client.Object {
-	var objects []client.Object
-	for _, session := range sessions {
-		provider := session.Spec.ProviderRef.Name
-		objects = append(objects, session, gen.Provider(w.namespace, provider), gen.Secret(w.namespace, provider))
-	}
-	rand.Shuffle(len(objects), func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
-	return objects
-}
-
 // patch patches an object.
 func (w *world) patch(t *testing.T, object client.Object, patch client.Patch) {
 	t.Helper()
@@ -284,6 +268,11 @@ func awaitClosed(t *testing.T, w *world, session *v1alpha1.PaymentSession) *v1al
 	return await.Until(t, w, session, "it is closed and has no finalizer", func(s *v1alpha1.PaymentSession) bool {
 		return s.Status.State.Closed() && len(s.Finalizers) == 0
 	})
+}
+
+// stateOf returns the state of a session in the provider's books.
+func stateOf(w *world, session *v1alpha1.PaymentSession) simulator.State {
+	return w.upstreams.State(session.Spec.ProviderRef.Name, session.Spec.SessionID)
 }
 
 // awaitExpired waits until a session is expired and has no finalizer.

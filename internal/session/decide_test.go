@@ -4,6 +4,7 @@
 package session
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
@@ -103,6 +105,22 @@ func TestRefreshThatWasNotMadeIsNotHandled(t *testing.T) {
 	action := Decide(given(append(refreshed, remembering(requested.Memory), declined)...))
 	if action.Wait < refreshInterval || action.Wait > probeInterval {
 		t.Errorf("a declined refresh is repeated after %s, want %s to %s", action.Wait, refreshInterval, probeInterval)
+	}
+}
+
+// TestDeclinedCallKeepsTheMessage has a call that the account declines, because its credentials are rejected. The status
+// has the provider's words already, and must not change to and fro between them and none.
+func TestDeclinedCallKeepsTheMessage(t *testing.T) {
+	declined := func(f *Input) {
+		f.Outcome = &call.Outcome{Operation: observe, Result: call.Result{Outcome: v1alpha1.OutcomeCredentialsRejected}}
+	}
+	shown := given(with(gen.Active), showing(v1alpha1.ReasonCredentialsRejected, active), declined)
+	if got := Decide(shown).Verdict.Message; got != "shown before" {
+		t.Errorf("message %q, want it as it was", got)
+	}
+	shown = given(with(gen.Active), showing(v1alpha1.ReasonObserved, active), declined)
+	if got := Decide(shown).Verdict.Message; !strings.Contains(got, "does not accept") {
+		t.Errorf("message %q, want one about the credentials", got)
 	}
 }
 

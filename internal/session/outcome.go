@@ -159,9 +159,8 @@ func (d *decision) remember(reason string) {
 func (d *decision) verdict(reason, details string) *Verdict {
 	row, state := table[reason], d.stateAfter()
 	verdict := &Verdict{
-		Reason: reason, Message: message(row,
-			details), Ready: row.ready, Expired: d.expired(row), Progress: d.progress(reason),
-		Recognized: d.recognized(),
+		Reason: reason, Message: d.message(reason, details), Ready: row.ready, Expired: d.expired(row),
+		Progress: d.progress(reason), Recognized: d.recognized(),
 	}
 	verdict.Reopened = d.closed() && !state.Closed()
 	verdict.Warn = verdict.Reopened || row.warns && verdict.Progress == Stalled
@@ -241,6 +240,15 @@ func (d *decision) repeated() *Verdict {
 	verdict := d.verdict(ready.Reason, "")
 	verdict.Message = strings.TrimSuffix(ready.Message, waysOut)
 	return verdict
+}
+
+// message returns the message of a reason. A call that was not made says nothing new: it must not replace the words of
+// the provider, which the next call would bring back.
+func (d *decision) message(reason, details string) string {
+	if d.Outcome != nil && !d.Outcome.Made && d.shows(reason) {
+		return strings.TrimSuffix(d.ready().Message, waysOut)
+	}
+	return message(table[reason], details)
 }
 
 // message fills details into a row's message, if it has a place for them.

@@ -204,7 +204,7 @@ func (w *world) foundBy(made *exchange, credentials string) {
 	defer w.server.mu.Unlock()
 	for key := range made.accounts {
 		access := w.accessOf(key, credentials)
-		w.ledgers.account(key, func(known *accountFacts) { known.foundWith[access], known.accepted = true, time.Now() })
+		w.ledgers.account(key, func(known *accountFacts) { known.foundWith[access] = true })
 	}
 }
 
@@ -247,6 +247,6 @@ func (w *world) hasTrouble(of *v1alpha1.PaymentSession) bool {
 	w.mu.Lock()
 	rejected, flooded := len(w.rejected), w.flood != nil
 	w.mu.Unlock()
-	accepted := w.ledgers.account(accountOf(of), nil).accepted
+	accepted := w.ledgers.account(accountOf(of), nil).acceptedAt
 	return sibling || flooded || rejected > 1 || rejected == 1 && time.Since(accepted) > 8*time.Minute
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
-	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // accountActions are what the owners of accounts do.
@@ -76,14 +75,7 @@ func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s
 
 // fixAccount creates a session that the provider does not know and deletes it, and then names another endpoint or key.
 func (w *world) fixAccount(key objectKey, provider v1alpha1.GenericProvider, s step) {
-	w.sessions++
-	namespace, id := choose(s, "namespace", namespaces...), gen.ID(w.provider, w.sessions)
-	if key.Namespace != "" {
-		namespace = key.Namespace
-	}
-	w.register(id)
-	of := gen.Session(namespace, fmt.Sprintf("unknown-%d", w.sessions), w.provider, id)
-	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
+	of := w.newSession("unknown", choose(s, "namespace", namespaces...), key, w.newID())
 	w.create(of)
 	sleep(w.ctx, choose(s, "gap", time.Second, 12*time.Second))
 	w.sayf("a user deletes %s", nameOf(of))

@@ -91,11 +91,30 @@ var ended = map[string][]simulator.State{
 	"txn":    {simulator.Paid, simulator.Expired},
 }
 
-// newPayment draws a payment, most often an open one, and returns its id.
-func (w *world) newPayment(site *site, s step) string {
+// newID returns an id that no payment has.
+func (w *world) newID() string {
 	w.sessions++
 	id := gen.ID(w.provider, w.sessions)
 	w.register(id)
+	return id
+}
+
+// newSession returns an object for a payment at an account: in the account's namespace, or in the given one where it has
+// none.
+func (w *world) newSession(
+	prefix, namespace string, key objectKey, id string, options ...gen.SessionOption,
+) *v1alpha1.PaymentSession {
+	if key.Namespace != "" {
+		namespace = key.Namespace
+	}
+	of := gen.Session(namespace, fmt.Sprintf("%s-%d", prefix, w.sessions), w.provider, id, options...)
+	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
+	return of
+}
+
+// newPayment draws a payment, most often an open one, and returns its id.
+func (w *world) newPayment(site *site, s step) string {
+	id := w.newID()
 	object := simulator.Object{ID: id, State: simulator.Open}
 	switch s.roll("payment", 15) {
 	case 6:
@@ -135,10 +154,6 @@ func (w *world) newPayment(site *site, s step) string {
 func (w *world) createSession(s step) {
 	key := w.account(s)
 	id := w.newPayment(w.sites[w.ledgers.account(key, nil).site], s)
-	namespace := choose(s, "namespace", namespaces...)
-	if key.Namespace != "" {
-		namespace = key.Namespace
-	}
 	at := payment{w.ledgers.account(key, nil).site, id}
 	switch s.roll("trouble", 15) {
 	case 0:
@@ -148,11 +163,7 @@ func (w *world) createSession(s step) {
 			w.drawTwist(at, key, s)
 		}
 	}
-	of := gen.Session(namespace, fmt.Sprintf("session-%d", w.sessions), w.provider, id)
-	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
-	for _, option := range drawOptions(s) {
-		option(of)
-	}
+	of := w.newSession("session", choose(s, "namespace", namespaces...), key, id, drawOptions(s)...)
 	w.create(of)
 	w.ledgers.object(of.UID, func(known *facts) { known.fresh = of.Spec.DesiredState == v1alpha1.DesiredStateExpired })
 	if s.roll("hold", 6) == 0 {

@@ -188,7 +188,7 @@ func (w *world) checkCall(made *exchange) {
 	if all > 0 && gone == all {
 		w.findf("%s is called about %s, whose provider object is gone", made.operation, at.id)
 	}
-	if all > 0 && suspended == all {
+	if all > 0 && suspended == all && !w.isReplaced(at) {
 		w.findf("%s is called about %s, which is suspended", made.operation, at.id)
 	}
 }

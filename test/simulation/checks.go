@@ -17,6 +17,9 @@ const (
 	stale = 20 * time.Second
 	// confirmed is how long after a change a call may act on what was before where a live read comes before the call.
 	confirmed = 1500 * time.Millisecond
+	// mostRepeats is how often a status returns to a former message before that is a finding: the words of a provider may
+	// change.
+	mostRepeats = 8
 	// othersFinalizer is somebody else's.
 	othersFinalizer = "example.com/hold"
 )

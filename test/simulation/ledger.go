@@ -86,6 +86,9 @@ type facts struct {
 	burstAt time.Time
 	// reasonSince is when the status got its present reason.
 	reasonSince time.Time
+	// messages are those of the present reason, and repeats counts how often one of them came back.
+	messages map[string]bool
+	repeats  int
 	// seen is true once the status has shown a state.
 	seen bool
 }
@@ -103,13 +106,11 @@ type accountFacts struct {
 	foundWith map[string]bool
 	// lost is true once the object or its Secret was removed.
 	lost bool
-	// accepted is when a call was last accepted.
-	accepted time.Time
 	// rejections are the last rejections of its credentials, by the payment; trusted is true where a call was accepted
 	// shortly before each of them.
 	rejections map[string]time.Time
 	trusted    bool
-	// acceptedAt is when a call of its own was last accepted.
+	// acceptedAt is when a call that no other account can have made was last accepted.
 	acceptedAt time.Time
 	// troubled is when it last did not work well.
 	troubled time.Time

@@ -57,8 +57,9 @@ type exchange struct {
 	objects string
 	// unknown is true where the provider does not know the session.
 	unknown bool
-	// plain is true where the reply is what the provider says as it normally does.
+	// plain is true where the reply is what the provider says as it normally does, and shown is the state in it.
 	plain bool
+	shown v1alpha1.SessionState
 }
 
 // newDoor returns a door to the simulated providers.
@@ -182,6 +183,7 @@ func (w *world) serve(made *exchange) {
 		made.plain, made.unknown = true, before == ""
 		made.answer(made.site.handler, made.request)
 	}
+	made.shown = stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
 	w.dress(made)
 	if made.request.Context().Err() != nil {
 		// It hung meanwhile, and others may have expired the payment.
@@ -232,7 +234,7 @@ func (w *world) handleReply(process *process, made *exchange) {
 		if made.operation == simulator.Observe {
 			l.shown = ""
 			if made.plain && code < 300 {
-				l.shown = stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
+				l.shown = made.shown
 			}
 		}
 		if unknown {
@@ -285,13 +287,12 @@ func (w *world) prove(process *process, made *exchange) {
 			proved.recognizedFor, proved.recognizedAt = made.objects, time.Now()
 		})
 	}
-	shown := stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
 	hidden := made.provider == "circle" && made.operation == simulator.Expire ||
 		w.ledgers.payment(made.payment(), nil).troubled
 	w.server.mu.Lock()
 	same := w.objectsNaming(made.id) == made.objects
 	w.server.mu.Unlock()
-	if isClosed(shown) && !hidden && same && !strings.Contains(made.objects, " ") {
+	if isClosed(made.shown) && !hidden && same && !strings.Contains(made.objects, " ") {
 		process.prove(made.payment(), func(proved *proof) { proved.ended = true })
 	}
 }

@@ -172,10 +172,21 @@ func (w *world) checkAccountsAtRest() {
 			continue
 		}
 		ready := apimeta.FindStatusCondition(provider.ProviderStatus().Conditions, v1alpha1.ConditionReady)
+		if ready != nil && ready.Reason == v1alpha1.ReasonCredentialsRejected && !w.isCalledFor(key) {
+			// Nothing shows that the credentials are accepted again.
+			continue
+		}
 		if ready == nil || ready.Status != metav1.ConditionTrue {
 			w.findf("%s %s is not Ready: %v", key.kind, key.NamespacedName, ready)
 		}
 	}
+}
+
+// isCalledFor reports whether an account has a session for which calls are still made.
+func (w *world) isCalledFor(key objectKey) bool {
+	return slices.ContainsFunc(w.all(), func(of *v1alpha1.PaymentSession) bool {
+		return accountOf(of) == key && !isClosed(of.Status.State) && w.valid(of) && !of.Spec.Suspend && !w.isRefusedForGood(of)
+	})
 }
 
 // checkDeletions refuses deletions that wait for nothing, and finalizers that nobody removes.

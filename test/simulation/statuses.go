@@ -25,14 +25,35 @@ func (w *world) checkStatus(before, after *v1alpha1.PaymentSession) {
 	if same {
 		return
 	}
-	w.detailf("%s of generation %d says %s, state %q", nameOf(after), after.Generation, reasonOf(after), after.Status.State)
+	w.detailf("%s of generation %d says %s, state %q: %s", nameOf(after), after.Generation, reasonOf(after),
+		after.Status.State, messageOf(after))
 	if reasonOf(before) != reasonOf(after) {
-		w.ledgers.object(after.UID, func(known *facts) { known.reasonSince = time.Now() })
+		w.ledgers.object(after.UID, func(known *facts) {
+			known.reasonSince, known.messages, known.repeats = time.Now(), map[string]bool{}, 0
+		})
 	}
+	w.checkMessage(before, after)
 	w.checkClaim(before, after)
 	w.checkRefresh(before, after)
 	w.checkConditions(before, after)
 	w.checkSecrecy(after)
+}
+
+// checkMessage refuses that a status goes to and fro between messages. The API server is locked.
+func (w *world) checkMessage(before, after *v1alpha1.PaymentSession) {
+	// What an announced call waits for changes with the account.
+	if messageOf(before) == messageOf(after) || reasonOf(after) == v1alpha1.ReasonExpiring {
+		return
+	}
+	known := w.ledgers.object(after.UID, func(known *facts) {
+		if known.messages[messageOf(after)] {
+			known.repeats++
+		}
+		known.messages[messageOf(after)] = true
+	})
+	if known.repeats == mostRepeats {
+		w.findf("%s returns to a former message for the %d. time: %q", nameOf(after), known.repeats, messageOf(after))
+	}
 }
 
 // checkClaim refuses a state in the status that the payment never had.

@@ -163,3 +163,11 @@ func reasonOf(of *v1alpha1.PaymentSession) string {
 	}
 	return ""
 }
+
+// messageOf returns the message of a session's Ready condition; empty where it has none.
+func messageOf(of *v1alpha1.PaymentSession) string {
+	if ready := conditionOf(of, v1alpha1.ConditionReady); ready != nil {
+		return ready.Message
+	}
+	return ""
+}

@@ -120,27 +120,18 @@ func (w *world) suspendAll(key objectKey, suspend bool) {
 
 // stormWith creates one session of a storm.
 func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSession {
-	w.sessions++
-	id := gen.ID(w.provider, w.sessions)
-	w.register(id)
+	id := w.newID()
 	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
-	if key.Namespace != "" {
-		namespace = key.Namespace
-	}
-	of := gen.Session(namespace, fmt.Sprintf("storm-%d", w.sessions), w.provider, id, gen.ExpireAt(time.Now().Add(quietStorm)))
-	of.Spec.ProviderRef = v1alpha1.ProviderReference{Kind: key.kind, Name: key.Name}
+	of := w.newSession("storm", namespace, key, id, gen.ExpireAt(time.Now().Add(quietStorm)))
 	w.createQuietly(of)
 	return of
 }
 
 // floodWith creates one session of a flood, and returns its id.
 func (w *world) floodWith(namespace string) string {
-	w.sessions++
-	id := gen.ID(w.provider, w.sessions)
-	w.register(id)
-	site := w.sites[w.ledgers.account(w.accountKeys()[3], nil).site]
-	w.addUpstream(site, simulator.Object{ID: id, State: simulator.Open})
-	of := gen.Session(namespace, fmt.Sprintf("flood-%d", w.sessions), w.provider, id, gen.ClusterProvider(sharedProvider))
+	id, key := w.newID(), w.accountKeys()[3]
+	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	of := w.newSession("flood", namespace, key, id)
 	w.createQuietly(of)
 	w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
 	return id
