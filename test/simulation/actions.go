@@ -41,12 +41,12 @@ var focuses = func() [][]string {
 
 // themes are sets of actions that have to do with each other.
 var themes = [][]string{
-	{"create a copy", "rename", "undo rename", "recreate", "replace", "delete", "retain", "stale caches", "conflicts"},
+	{"create a copy", "rename", "undo rename", "recreate", "outdate", "outdate", "replace", "delete", "retain", "stale caches", "conflicts"},
 	{"uninstall", "delete", "delete namespace", "create namespace", "restart", "kill soon"},
 	{"rotate key", "restore key", "exchange key", "wrong Secret", "right Secret", "bad Secret", "reject", "haunt", "refresh"},
 	{"move provider", "move at once", "move at once", "fix account", "delete", "expire", "failing API"},
 	{"schedule", "refresh", "throttle", "throttle by hour", "throttle by 503", "outage", "suspend"},
-	{"schedule", "change mind", "suspend", "resume", "unschedule", "recreate", "stale caches"},
+	{"schedule", "change mind", "outdate", "outdate", "suspend", "resume", "unschedule", "recreate", "stale caches"},
 	{"pay", "begin to pay", "fail to pay", "expire", "delete", "twist", "reopen", "run out"},
 	{"outage", "outage ends", "throttle", "storm", "flood", "suspend", "resume"},
 	{"delete provider", "delete Secret", "recreate account", "delete", "retain", "two leaders", "kill soon"},

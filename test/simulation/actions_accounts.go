@@ -39,6 +39,7 @@ var accountActions = map[string]action{
 	})},
 	"move provider": {2, onAccount((*world).moveProvider)},
 	"move at once":  {2, onSession((*world).moveAtOnce)},
+	"outdate":       {2, onAccount((*world).outdate)},
 	"fix account":   {2, onAccount((*world).fixAccount)},
 	"exchange key":  {1, (*world).exchangeKey},
 	"allow": {2, func(w *world, s step) {

@@ -88,6 +88,10 @@ func (w *world) stall(s step) {
 		return
 	}
 	sleep(w.ctx, 2*time.Millisecond)
+	w.stopCaches()
+}
+
+func (w *world) stopCaches() {
 	w.sayf("all caches stop for a while")
 	w.setTrouble(trouble{lag: 16 * time.Second, stalls: true})
 }

@@ -34,7 +34,7 @@ func (w *world) startFlood(s step) {
 	}
 	w.flooded = true
 	w.sayf("a user lowers the limit of the shared provider to a call in 10 s")
-	w.change(provider, `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`)
+	w.change(provider, slow)
 	if !sleep(w.ctx, 3*time.Second) {
 		return
 	}
@@ -135,6 +135,73 @@ func (w *world) floodWith(namespace string) string {
 	w.createQuietly(of)
 	w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
 	return id
+}
+
+// Limits of an account.
+const (
+	slow = `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`
+	fast = `{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`
+)
+
+// outdate lets the call about a session wait for the limit of its account, and takes the cause of the call away
+// meanwhile, which the caches do not show before the call is made.
+func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	w.sayf("a user lowers the limit of %s %s to a call in 10 s", key.kind, key.Name)
+	w.change(provider, slow)
+	sleep(w.ctx, 500*time.Millisecond)
+	scheduled := s.roll("scheduled", 2) == 0
+	id := w.newID()
+	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	of := w.newSession("waiting", choose(s, "namespace", namespaces...), key, id, gen.Active)
+	if scheduled {
+		of.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+	}
+	w.create(of)
+	// The first read leaves no call for the next 10 s.
+	sleep(w.ctx, 700*time.Millisecond)
+	if scheduled {
+		w.sayf("expireAt of %s passes", nameOf(of))
+		w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at(0).UTC().Format(time.RFC3339)))
+	} else {
+		w.sayf("a user deletes %s", nameOf(of))
+		w.remove(of)
+	}
+	sleep(w.ctx, choose(s, "seen", 20*time.Millisecond, time.Second))
+	w.stopCaches()
+	w.takeCauseAway(of, scheduled, s)
+	sleep(w.ctx, 14*time.Second)
+	w.change(provider, fast)
+}
+
+// takeCauseAway changes what an expiry that waits is made for: a time that has passed, or a deletion.
+func (w *world) takeCauseAway(of *v1alpha1.PaymentSession, scheduled bool, s step) {
+	takes := s.roll("takes away", 4)
+	switch {
+	case takes == 0:
+		w.sayf("a user suspends %s", nameOf(of))
+		w.change(of, `{"spec":{"suspend":true}}`)
+	case takes == 1 && scheduled:
+		w.sayf("a user removes expireAt of %s", nameOf(of))
+		w.change(of, `{"spec":{"expireAt":null}}`)
+	case takes == 1:
+		w.sayf("a user sets deletionPolicy: Retain on %s", nameOf(of))
+		w.change(of, `{"spec":{"deletionPolicy":"Retain"}}`)
+	case scheduled:
+		w.sayf("a user deletes %s", nameOf(of))
+		w.remove(of)
+		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
+		again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, gen.ExpireAt(at(0).Time))
+		again.Spec.ProviderRef = of.Spec.ProviderRef
+		w.create(again)
+	default:
+		copied := gen.Session(of.Namespace, of.Name+"-again", of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
+		copied.Spec.ProviderRef = of.Spec.ProviderRef
+		if !w.policy {
+			// Otherwise the operator adds the finalizer when it sees the object.
+			copied.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+		}
+		w.create(copied)
+	}
 }
 
 // checkTurn refuses that one tenant's calls keep another's waiting. The API server is locked.
