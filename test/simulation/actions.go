@@ -45,7 +45,7 @@ var themes = [][]string{
 	{"uninstall", "delete", "delete namespace", "create namespace", "restart", "kill soon"},
 	{"rotate key", "restore key", "exchange key", "wrong Secret", "right Secret", "bad Secret", "reject", "haunt", "refresh"},
 	{"move provider", "move at once", "move at once", "fix account", "delete", "expire", "failing API"},
-	{"schedule", "refresh", "throttle", "throttle by hour", "throttle by 503", "outage", "suspend"},
+	{"schedule", "refresh", "pause", "throttle", "throttle by hour", "throttle by 503", "outage", "suspend"},
 	{"schedule", "change mind", "outdate", "outdate", "suspend", "resume", "unschedule", "recreate", "stale caches"},
 	{"pay", "begin to pay", "fail to pay", "expire", "delete", "twist", "reopen", "run out"},
 	{"outage", "outage ends", "throttle", "storm", "flood", "suspend", "resume"},

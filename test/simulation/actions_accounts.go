@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -40,6 +41,7 @@ var accountActions = map[string]action{
 	"move provider": {2, onAccount((*world).moveProvider)},
 	"move at once":  {2, onSession((*world).moveAtOnce)},
 	"outdate":       {2, onAccount((*world).outdate)},
+	"hesitate":      {2, onAccount((*world).hesitate)},
 	"fix account":   {2, onAccount((*world).fixAccount)},
 	"exchange key":  {1, (*world).exchangeKey},
 	"allow": {2, func(w *world, s step) {
@@ -72,6 +74,24 @@ func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s
 	text, err := json.Marshal(map[string]any{"spec": patch})
 	w.must(err)
 	w.change(provider, string(text))
+}
+
+// emptySecret is the name of a Secret without keys, of which no call can be made.
+const emptySecret = "empty"
+
+// hesitate lets a provider object name a Secret without keys for a moment.
+func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	_ = w.server.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: w.secretOf(key).Namespace, Name: emptySecret,
+	}})
+	if s.roll("failing", 2) == 0 {
+		w.setTrouble(trouble{requests: 50})
+	}
+	w.sayf("provider %s %s names a Secret without keys for a moment", key.kind, key.NamespacedName)
+	for _, name := range []string{emptySecret, w.provider} {
+		w.change(provider, fmt.Sprintf(`{"spec":{"credentialsSecretRef":{"name":%q}}}`, name))
+		sleep(w.ctx, choose(s, "moment", 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second))
+	}
 }
 
 // fixAccount creates a session that the provider does not know and deletes it, and then names another endpoint or key.

@@ -151,7 +151,21 @@ func fault(sentence string, faults ...simulator.Fault) func(*world, step) {
 			return
 		}
 		w.faultNext(at, accountOf(of), sentence, choose(s, "times", 1, 1, 2, 3, 4), faults...)
+		if faults[0].Effect && s.roll("late view", 2) == 0 {
+			w.showLate(at, choose(s, "hidden reads", 1, 2, 4))
+		}
 	})
+}
+
+// showLate lets the next reads after an expiry show an open payment as it was before.
+func (w *world) showLate(at payment, reads int) {
+	if w.stateAt(at) == simulator.Open {
+		w.sayf("an expiry of %s becomes visible after %d reads", at.id, reads)
+		variant := w.ledgers.payment(at, nil).variant
+		w.addUpstream(w.sites[at.site], simulator.Object{
+			ID: at.id, State: simulator.Open, Variant: variant, HiddenReads: reads,
+		})
+	}
 }
 
 // rejected is the fault of a call whose credentials are rejected.

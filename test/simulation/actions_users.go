@@ -32,11 +32,10 @@ var userActions = map[string]action{
 	"unretain":      {1, edit("sets deletionPolicy: Expire on %s", `{"spec":{"deletionPolicy":"Expire"}}`)},
 	"unschedule":    {2, edit("removes expireAt of %s", `{"spec":{"expireAt":null}}`)},
 	"schedule": {3, onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
-		at := at(choose(s, "when", 0, time.Second, 3*time.Second, 5*time.Second, time.Minute, time.Hour))
-		w.sayf("a user sets expireAt of %s to %s", nameOf(of), at.Format(time.RFC3339))
-		w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at.UTC().Format(time.RFC3339)))
+		w.schedule(of, choose(s, "when", 0, time.Second, 3*time.Second, 5*time.Second, time.Minute, time.Hour))
 	})},
 	"refresh":     {4, onSession(refresh)},
+	"pause":       {2, onSession((*world).pauseBefore)},
 	"change mind": {3, onSession((*world).changeMind)},
 	"replace":     {2, onSession((*world).replaceManifest)},
 	"delete": {6, onSession(func(w *world, of *v1alpha1.PaymentSession, _ step) {
@@ -65,6 +64,13 @@ func refresh(w *world, of *v1alpha1.PaymentSession, _ step) {
 	w.ledgers.object(of.UID, func(known *facts) { known.askedAt = time.Now() })
 	value := time.Now().UTC().Format(time.RFC3339Nano)
 	w.change(of, fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.ReconcileAtAnnotation, value))
+}
+
+// schedule sets expireAt to a time from now on.
+func (w *world) schedule(of *v1alpha1.PaymentSession, from time.Duration) {
+	at := at(from).UTC().Format(time.RFC3339)
+	w.sayf("a user sets expireAt of %s to %s", nameOf(of), at)
+	w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at))
 }
 
 // edit makes an action of a patch to a session.
@@ -311,9 +317,7 @@ func (w *world) hasRestored(of *v1alpha1.PaymentSession) bool {
 
 // changeMind lets a session expire in a moment, and takes that back a moment before or after.
 func (w *world) changeMind(of *v1alpha1.PaymentSession, s step) {
-	at := at(3 * time.Second)
-	w.sayf("a user sets expireAt of %s to %s", nameOf(of), at.Format(time.RFC3339))
-	w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at.UTC().Format(time.RFC3339)))
+	w.schedule(of, 3*time.Second)
 	sleep(w.ctx, choose(s, "thinks", 50*time.Millisecond, time.Second, 2500*time.Millisecond, 3*time.Second))
 	patch := choose(s, "takes back", `{"spec":{"expireAt":null}}`, `{"spec":{"suspend":true}}`,
 		`{"spec":{"expireAt":"2030-01-01T00:00:00Z"}}`)

@@ -91,6 +91,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 		if one && made.operation == simulator.Expire {
 			w.checkPaying(at)
 			w.checkConfirmed(process, made, of)
+			w.checkPatience(proved, made, of)
 			if isClosed(of.Status.State) && len(w.running()) == 1 && !w.isReplaced(at) {
 				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
 			}
@@ -115,6 +116,15 @@ func (w *world) checkStart(process *process, made *exchange) {
 // isReplaced reports whether a call about a payment may still be about an object that is gone.
 func (w *world) isReplaced(at payment) bool {
 	return time.Since(w.ledgers.payment(at, nil).objectGone) < stale
+}
+
+// checkPatience refuses another expire call about a session before an accepted one can have become visible.
+func (w *world) checkPatience(proved proof, made *exchange, of *v1alpha1.PaymentSession) {
+	const visible = 100 * time.Second
+	isEdited := !w.ledgers.object(of.UID, nil).edited.Before(proved.recognizedAt)
+	if since := time.Since(proved.recognizedAt); proved.recognizedFor == made.objects && since < visible && !isEdited {
+		w.findf("%s is to be expired again, %s after a call that was accepted", nameOf(of), since)
+	}
 }
 
 // checkConfirmed refuses to expire a session because of a deletion or expireAt without a read from the API server right

@@ -21,6 +21,8 @@ type trouble struct {
 	// watches is the share of watch events that come twice or are lost, and requests the share of requests that fail; in
 	// percent.
 	watches, requests int
+	// only is the kind whose requests fail; empty for all.
+	only string
 }
 
 // chaos draws delays and faults. Each request and each event gets a time of its own, so that the order of events
@@ -106,7 +108,7 @@ var errConnection = errors.New("the connection was lost")
 func (c *chaos) requestFault(kind string, writes bool) (before, after error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.chance(c.trouble.requests) {
+	if !c.chance(c.trouble.requests) || c.trouble.only != "" && c.trouble.only != kind {
 		return nil, nil
 	}
 	drawn := c.random.IntN(6)

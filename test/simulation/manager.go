@@ -139,6 +139,8 @@ type proof struct {
 	// recognizedFor names the objects for which an expire call was accepted, at recognizedAt.
 	recognizedFor string
 	recognizedAt  time.Time
+	// lostAt is when the reply to an expire call that had its effect was lost.
+	lostAt time.Time
 }
 
 // prove records what a reply has proven about a payment.

@@ -60,6 +60,8 @@ type exchange struct {
 	// plain is true where the reply is what the provider says as it normally does, and shown is the state in it.
 	plain bool
 	shown v1alpha1.SessionState
+	// wasPayable is true where the session could be paid before the call.
+	wasPayable bool
 }
 
 // newDoor returns a door to the simulated providers.
@@ -127,17 +129,17 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 		return nil, errDead
 	}
 	if ctx.Err() != nil || !sleep(ctx, world.chaos.between(time.Millisecond, 100*time.Millisecond)) {
-		world.handleSilence(made)
+		world.handleSilence(d.process, made)
 		return nil, errTimeout
 	}
 	switch {
 	case d.process.dead.Load():
 		return nil, errDead
 	case made.dropped:
-		world.handleSilence(made)
+		world.handleSilence(d.process, made)
 		return nil, errors.New("EOF")
 	case made.reply.Body.Len() > httpx.MaxBodyBytes:
-		world.handleSilence(made)
+		world.handleSilence(d.process, made)
 		return nil, httpx.ErrBodyTooLarge
 	}
 	d.pause(made.reply)
@@ -177,6 +179,7 @@ func (w *world) exchangeOf(request *http.Request) *exchange {
 func (w *world) serve(made *exchange) {
 	w.checkCall(made)
 	before := made.site.upstreams.State(made.provider, made.id)
+	made.wasPayable = isPayable(before)
 	if twist := made.site.nextTwist(made); twist != nil {
 		twist.apply(w, made)
 	} else {
@@ -213,7 +216,8 @@ func (e *exchange) answer(handler http.Handler, request *http.Request) {
 func (e *exchange) payment() payment { return payment{e.site.number, e.id} }
 
 // handleSilence records that a call had no reply.
-func (w *world) handleSilence(made *exchange) {
+func (w *world) handleSilence(process *process, made *exchange) {
+	w.noteLoss(process, made)
 	w.detailf("%s %s at %s: no reply", made.operation, made.id, made.request.URL.Host)
 	w.ledgers.payment(made.payment(), func(l *ledger) { l.lastEnd, l.missing = time.Now(), nil })
 }
@@ -251,11 +255,19 @@ func (w *world) handleReply(process *process, made *exchange) {
 	case code == http.StatusTooManyRequests, code >= http.StatusInternalServerError:
 		// The account may pause.
 		w.noteFailure(made)
+		w.noteLoss(process, made)
 	case code < 300:
 		w.foundBy(made, access)
 		w.prove(process, made)
 	case code == http.StatusUnprocessableEntity:
 		w.foundBy(made, access)
+	}
+}
+
+// noteLoss records that a call has expired a session, and that its reply did not say so.
+func (w *world) noteLoss(process *process, made *exchange) {
+	if made.operation == simulator.Expire && made.wasPayable && made.shown == v1alpha1.SessionStateExpired {
+		process.prove(made.payment(), func(proved *proof) { proved.lostAt = time.Now() })
 	}
 }
 

@@ -205,6 +205,31 @@ func (w *world) checkDeletions() {
 		if secret != nil && slices.Contains(secret.Finalizers, v1alpha1.InUseFinalizer) && !w.isSecretUsed(secret) {
 			w.findf("Secret %s has the in-use finalizer, and no provider uses it", nameOf(secret))
 		}
+		empty := types.NamespacedName{Namespace: w.secretOf(key).Namespace, Name: emptySecret}
+		if other := (&corev1.Secret{}); w.server.get(empty, other) == nil && len(other.Finalizers) > 0 {
+			w.findf("Secret %s has the finalizers %q, and no provider names it", empty, other.Finalizers)
+		}
+	}
+}
+
+// checkUnneeded refuses that the deletion of a provider object goes on waiting when no session needs it any more.
+func (w *world) checkUnneeded() {
+	const grace = 2 * time.Minute
+	for _, key := range w.accountKeys() {
+		provider := w.providerAt(key)
+		waits := provider != nil && isDeleting(provider) && !w.isNeeded(key)
+		known := w.ledgers.account(key, func(known *accountFacts) {
+			switch {
+			case !waits:
+				known.unneededAt = time.Time{}
+			case known.unneededAt.IsZero():
+				known.unneededAt = time.Now()
+			}
+		})
+		if waits && time.Since(known.unneededAt) > grace && w.calmFor() > grace {
+			w.findf("%s %s waits to be deleted, and no session has needed it for %s", key.kind, key.NamespacedName,
+				time.Since(known.unneededAt))
+		}
 	}
 }
 

@@ -148,6 +148,8 @@ func (w *world) checkReason(of *v1alpha1.PaymentSession, reason string) {
 		w.findf("%s says that it does not exist, and the provider never did", nameOf(of))
 	case reason == v1alpha1.ReasonAwaitingConfirmation && !w.wasCalled(of):
 		w.findf("%s awaits the confirmation of an expiry, and no call to its endpoint was made", nameOf(of))
+	case reason == v1alpha1.ReasonExpireRefused && w.wasLost(of):
+		w.findf("%s says that the expiry is refused, and a call whose reply was lost has expired it", nameOf(of))
 	case reason == v1alpha1.ReasonCredentialsRejected && !w.mayBeRejected(of):
 		w.findf("%s says that the credentials are rejected because of another session", nameOf(of))
 	case reason == v1alpha1.ReasonSuspended && !of.Spec.Suspend:
@@ -176,6 +178,14 @@ func (w *world) wasCalled(of *v1alpha1.PaymentSession) bool {
 	return isUnknown || w.ledgers.payment(at, nil).expireCalls > 0
 }
 
+// wasLost reports whether a moment ago a call expired a session and had no reply.
+func (w *world) wasLost(of *v1alpha1.PaymentSession) bool {
+	const visible = 100 * time.Second
+	at, _ := w.paymentOf(of)
+	running := w.running()
+	return len(running) == 1 && !w.hasSibling(of) && time.Since(running[0].proved(at).lostAt) < visible
+}
+
 // endedInTime reports whether a session was closed before expireAt, which then is no cause.
 func endedInTime(of *v1alpha1.PaymentSession) bool {
 	return of.Spec.DesiredState != v1alpha1.DesiredStateExpired && of.Status.ClosedAt != nil && of.Spec.ExpireAt != nil &&
@@ -186,11 +196,17 @@ func endedInTime(of *v1alpha1.PaymentSession) bool {
 // troubles is not expired.
 func (w *world) checkLate() {
 	const grace = 40 * time.Second
+	w.checkUnneeded()
 	if w.calmFor() < 2*grace || w.dryRun || w.isUninstalling() {
 		return
 	}
 	for _, of := range w.all() {
 		known := w.ledgers.object(of.UID, nil)
+		account := w.ledgers.account(accountOf(of), nil)
+		isSettled := time.Since(account.observedAt) > grace && w.isUsable(accountOf(of))
+		if reasonOf(of) == v1alpha1.ReasonAwaitingConfirmation && isSettled && !w.wasCalled(of) && !w.hasTrouble(of) {
+			w.findf("%s still awaits the confirmation of an expiry, and no call to its endpoint was made", nameOf(of))
+		}
 		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
 			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
 		}

@@ -5,6 +5,7 @@ package simulation
 
 import (
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -41,8 +42,12 @@ func (w *world) startFlood(s step) {
 	busy := s.roll("namespace", 2)
 	many, count := map[string]bool{}, 8+s.roll("many", 8)
 	w.sayf("%d sessions are created in %s at once, and a moment later one in %s", count, namespaces[busy], namespaces[1-busy])
+	var options []gen.SessionOption
+	if s.roll("scheduled", 2) == 0 {
+		options = append(options, gen.Active, gen.ExpireAt(time.Now().Add(5*time.Second)))
+	}
 	for range count {
-		many[w.floodWith(namespaces[busy])] = true
+		many[w.floodWith(namespaces[busy], options...)] = true
 	}
 	if !sleep(w.ctx, 2*time.Second) {
 		return
@@ -128,10 +133,10 @@ func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSess
 }
 
 // floodWith creates one session of a flood, and returns its id.
-func (w *world) floodWith(namespace string) string {
+func (w *world) floodWith(namespace string, options ...gen.SessionOption) string {
 	id, key := w.newID(), w.accountKeys()[3]
 	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("flood", namespace, key, id)
+	of := w.newSession("flood", namespace, key, id, options...)
 	w.createQuietly(of)
 	w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
 	return id
@@ -139,17 +144,24 @@ func (w *world) floodWith(namespace string) string {
 
 // Limits of an account.
 const (
-	slow = `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`
-	fast = `{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`
+	slowest = `{"spec":{"rateLimit":{"requests":1,"per":"1m","burst":1}}}`
+	slow    = `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`
+	fast    = `{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`
 )
 
 // outdate lets the call about a session wait for the limit of its account, and takes the cause of the call away
 // meanwhile, which the caches do not show before the call is made.
 func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step) {
-	w.sayf("a user lowers the limit of %s %s to a call in 10 s", key.kind, key.Name)
-	w.change(provider, slow)
-	sleep(w.ctx, 500*time.Millisecond)
 	scheduled := s.roll("scheduled", 2) == 0
+	fails := scheduled && s.roll("fails", 3) == 0
+	if fails {
+		w.sayf("a user lowers the limit of %s %s to a call in a minute", key.kind, key.Name)
+		w.change(provider, slowest)
+	} else {
+		w.sayf("a user lowers the limit of %s %s to a call in 10 s", key.kind, key.Name)
+		w.change(provider, slow)
+	}
+	sleep(w.ctx, 500*time.Millisecond)
 	id := w.newID()
 	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("waiting", choose(s, "namespace", namespaces...), key, id, gen.Active)
@@ -157,7 +169,7 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 		of.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
 	}
 	w.create(of)
-	// The first read leaves no call for the next 10 s.
+	// The first read leaves no call for the next one.
 	sleep(w.ctx, 700*time.Millisecond)
 	if scheduled {
 		w.sayf("expireAt of %s passes", nameOf(of))
@@ -166,11 +178,39 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
 	}
+	if fails {
+		// The status says then that the call waits, and no timer is left.
+		sleep(w.ctx, 15*time.Second)
+		w.sayf("sessions cannot be read, and the limit of %s %s is as before", key.kind, key.Name)
+		w.setTrouble(trouble{requests: 100, only: v1alpha1.KindPaymentSession})
+		w.change(provider, fast)
+		sleep(w.ctx, 200*time.Millisecond)
+		w.setTrouble(trouble{})
+		return
+	}
 	sleep(w.ctx, choose(s, "seen", 20*time.Millisecond, time.Second))
 	w.stopCaches()
 	w.takeCauseAway(of, scheduled, s)
 	sleep(w.ctx, 14*time.Second)
 	w.change(provider, fast)
+}
+
+// pauseBefore lets the provider ask an account for a pause, so that a read of one of its sessions waits for minutes, and
+// expireAt of that session passes meanwhile.
+func (w *world) pauseBefore(of *v1alpha1.PaymentSession, s step) {
+	key := accountOf(of)
+	if reasonOf(of) != v1alpha1.ReasonObserved || isDeleting(of) {
+		return
+	}
+	at := payment{w.ledgers.account(key, nil).site, w.newID()}
+	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
+	w.faultNext(at, key, "429 for an hour", 1, throttled(http.StatusTooManyRequests, "3600"))
+	w.create(w.newSession("throttled", of.Namespace, key, at.id, gen.Active))
+	sleep(w.ctx, 500*time.Millisecond)
+	refresh(w, of, s)
+	sleep(w.ctx, choose(s, "gap", 100*time.Millisecond, 2*time.Second))
+	w.schedule(of, 20*time.Second)
+	sleep(w.ctx, 2*time.Minute)
 }
 
 // takeCauseAway changes what an expiry that waits is made for: a time that has passed, or a deletion.
@@ -194,7 +234,12 @@ func (w *world) takeCauseAway(of *v1alpha1.PaymentSession, scheduled bool, s ste
 		again.Spec.ProviderRef = of.Spec.ProviderRef
 		w.create(again)
 	default:
-		copied := gen.Session(of.Namespace, of.Name+"-again", of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
+		namespace := of.Namespace
+		if accountOf(of).Namespace == "" && s.roll("elsewhere", 2) == 0 {
+			// Namespaces do not decide for each other.
+			namespace = choose(s, "namespace of the copy", namespaces...)
+		}
+		copied := gen.Session(namespace, of.Name+"-again", of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
 		copied.Spec.ProviderRef = of.Spec.ProviderRef
 		if !w.policy {
 			// Otherwise the operator adds the finalizer when it sees the object.

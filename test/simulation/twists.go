@@ -39,6 +39,7 @@ const (
 var acceptedAlone = twist{
 	sentence: "accepted, without an effect", operation: simulator.Expire, providers: "circle omise txn",
 	apply: func(_ *world, made *exchange) {
+		made.plain = true
 		made.answer(made.site.handler, made.read(made.id))
 		if made.reply.Code == http.StatusOK && made.provider == "circle" {
 			made.reply.Code = http.StatusCreated
