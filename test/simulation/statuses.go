@@ -210,18 +210,28 @@ func (w *world) checkLate() {
 		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
 			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
 		}
-		isLate := !known.wantedSince.IsZero() && time.Since(known.wantedSince) > grace && time.Since(known.touched) > grace
-		if !isLate || !wants(of, time.Now().Add(-grace)) || isClosed(of.Status.State) || isDeleting(of) && !hasFinalizer(of) {
+		isLate := time.Since(w.wantedSince(of)) > grace && time.Since(known.touched) > grace
+		isLate = isLate && wants(of, time.Now().Add(-grace)) && wants(of, w.clock().Add(-grace))
+		if !isLate || isClosed(of.Status.State) || isDeleting(of) && !hasFinalizer(of) {
 			continue
 		}
 		ready := conditionOf(of, v1alpha1.ConditionReady)
 		if ready == nil || ready.Status != metav1.ConditionFalse {
-			w.findf("%s should be expired since %s and says %s", nameOf(of), time.Since(known.wantedSince), reasonOf(of))
+			w.findf("%s should be expired since %s and says %s", nameOf(of), time.Since(w.wantedSince(of)), reasonOf(of))
 			continue
 		}
 		w.checkStuck(of)
 		w.checkExpiring(of)
 	}
+}
+
+// wantedSince returns when an object began to want its session expired. That expireAt passes is no change of the object.
+func (w *world) wantedSince(of *v1alpha1.PaymentSession) time.Time {
+	since := w.ledgers.object(of.UID, nil).wantedSince
+	if at := of.Spec.ExpireAt; since.IsZero() && at != nil {
+		return at.Time
+	}
+	return since
 }
 
 // recovery is how long it may take until sessions have recovered from what troubled them.
@@ -261,6 +271,6 @@ func (w *world) checkStuck(of *v1alpha1.PaymentSession) {
 	}
 	if isPayable(w.stateAt(at)) {
 		w.findf("%s is not expired after %s, although nothing troubles it: %s", nameOf(of),
-			time.Since(w.ledgers.object(of.UID, nil).wantedSince), reasonOf(of))
+			time.Since(w.wantedSince(of)), reasonOf(of))
 	}
 }
