@@ -98,6 +98,12 @@ func TestDecideNoProof(t *testing.T) {
 // TestDecideFailure decides on failed calls.
 func TestDecideFailure(t *testing.T) {
 	decide(t, []decideCase{
+		{"a read failed a minute after an accepted call that changed nothing: read again, and do not call twice",
+			given(showing("Throttled", active), remembering(Memory{Accepted: 1, ActedAt: now.Add(-time.Minute)})),
+			decided{Operation: observe}},
+		{"a read failed 3 minutes after an accepted call that changed nothing: call again",
+			given(showing("Throttled", active), remembering(Memory{Accepted: 1, ActedAt: now.Add(-3 * time.Minute)})),
+			decided{Operation: expire}},
 		{"not found, at first",
 			given(afterOutcome(expire, v1alpha1.OutcomeNotFound)),
 			decided{Reason: "SessionNotFound", Ready: no, Expired: unknown, Progress: Reconciling, Wait: time.Second}},

@@ -111,9 +111,10 @@ func (d *decision) changed() bool {
 }
 
 // readFirst reports whether the session has to be read before another expire call, because it may have settled
-// meanwhile.
+// meanwhile, or because an accepted call may not be visible yet.
 func (d *decision) readFirst() bool {
-	return d.Session.Status.State == v1alpha1.SessionStateProcessing || d.memory.Expire == EndingAccepted ||
+	isAccepted := d.memory.Expire == EndingAccepted || d.memory.Accepted > 0 && d.recentlyActed()
+	return isAccepted || d.Session.Status.State == v1alpha1.SessionStateProcessing ||
 		d.ready() != nil && (d.row().readFirst || d.refresh() != "")
 }
 

@@ -64,6 +64,8 @@ type world struct {
 	// mu guards the rest.
 	mu        sync.Mutex
 	processes []*process
+	// endedAt is when a process ended beside another one, whose caches may not have its last writes yet.
+	endedAt time.Time
 	story     []string
 	findings  []string
 	// ids has the form in the books of each id, by its one form.
@@ -168,6 +170,18 @@ func (w *world) end(how func(*process)) {
 	w.processes = slices.Clone(w.processes[1:])
 	w.mu.Unlock()
 	how(oldest)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.processes) > 0 {
+		w.endedAt = time.Now()
+	}
+}
+
+// isAlone reports whether one process runs, and has seen what another one wrote.
+func (w *world) isAlone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.processes) == 1 && time.Since(w.endedAt) > stale
 }
 
 // replace starts another manager process in the place of one that has died.
