@@ -65,9 +65,9 @@ type world struct {
 	mu        sync.Mutex
 	processes []*process
 	// endedAt is when a process ended beside another one, whose caches may not have its last writes yet.
-	endedAt time.Time
-	story     []string
-	findings  []string
+	endedAt  time.Time
+	story    []string
+	findings []string
 	// ids has the form in the books of each id, by its one form.
 	ids map[string]string
 	// skew is the difference between the managers' clock and the others'.
