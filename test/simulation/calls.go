@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +30,7 @@ func (w *world) checkWanted(made *exchange) {
 	}
 	now, clock := time.Now(), w.clock()
 	served := false
-	for _, object := range w.server.objects {
-		of, ok := object.(*v1alpha1.PaymentSession)
-		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
-			continue
-		}
+	for _, of := range w.naming(at.id) {
 		known := w.ledgers.account(accountOf(of), nil)
 		served = served || known.site == at.site || time.Since(known.movedAt) < stale
 		spec := !of.Spec.Suspend && (wantsBySpec(of, now) || wantsBySpec(of, clock))
@@ -64,9 +61,8 @@ func (w *world) keptActive(of *v1alpha1.PaymentSession) bool {
 	if namespace == nil || isDeleting(namespace) {
 		return false
 	}
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && w.rivals(of, other) && takesOver(other, time.Now()) && takesOver(other, w.clock()) {
+	for _, other := range w.naming(of.Spec.SessionID) {
+		if w.rivals(of, other) && takesOver(other, time.Now()) && takesOver(other, w.clock()) {
 			return true
 		}
 	}
@@ -81,11 +77,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 	made.objects = w.objectsNaming(at.id)
 	one := made.objects != "" && !strings.Contains(made.objects, " ")
 	proved := process.proved(at)
-	for _, object := range w.server.objects {
-		of, ok := object.(*v1alpha1.PaymentSession)
-		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
-			continue
-		}
+	for _, of := range w.naming(at.id) {
 		w.checkProtected(of)
 		made.accounts[accountOf(of)] = true
 		if one && made.operation == simulator.Expire {
@@ -149,15 +141,24 @@ func (w *world) checkPaying(at payment) {
 	}
 }
 
+// naming returns the objects that name an id, in the order of their UIDs. The API server is locked.
+func (w *world) naming(id string) []*v1alpha1.PaymentSession {
+	var found []*v1alpha1.PaymentSession
+	for _, object := range w.server.objects {
+		if of, ok := object.(*v1alpha1.PaymentSession); ok && w.ledgers.fold(of.Spec.SessionID) == w.ledgers.fold(id) {
+			found = append(found, of)
+		}
+	}
+	slices.SortFunc(found, func(a, b *v1alpha1.PaymentSession) int { return cmp.Compare(a.UID, b.UID) })
+	return found
+}
+
 // objectsNaming returns the UIDs of the objects that name an id, as one text. The API server is locked.
 func (w *world) objectsNaming(id string) string {
 	var found []string
-	for _, object := range w.server.objects {
-		if of, ok := object.(*v1alpha1.PaymentSession); ok && w.ledgers.fold(of.Spec.SessionID) == w.ledgers.fold(id) {
-			found = append(found, string(of.UID))
-		}
+	for _, of := range w.naming(id) {
+		found = append(found, string(of.UID))
 	}
-	slices.Sort(found)
 	return strings.Join(found, " ")
 }
 
@@ -176,11 +177,7 @@ func (w *world) checkCall(made *exchange) {
 	w.checkTurn(made)
 	w.checkWanted(made)
 	suspended, gone, all := 0, 0, 0
-	for _, object := range w.server.objects {
-		of, ok := object.(*v1alpha1.PaymentSession)
-		if !ok || w.ledgers.fold(of.Spec.SessionID) != w.ledgers.fold(at.id) {
-			continue
-		}
+	for _, of := range w.naming(at.id) {
 		all++
 		known := w.ledgers.object(of.UID, nil)
 		if of.Spec.Suspend && time.Since(known.touched) > stale {
@@ -225,13 +222,9 @@ func (w *world) checkProtected(of *v1alpha1.PaymentSession) {
 
 // hasSibling reports whether another object names the same id, at whatever account. The API server is locked.
 func (w *world) hasSibling(of *v1alpha1.PaymentSession) bool {
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && other.UID != of.UID && w.ledgers.fold(other.Spec.SessionID) == w.ledgers.fold(of.Spec.SessionID) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.naming(of.Spec.SessionID), func(other *v1alpha1.PaymentSession) bool {
+		return other.UID != of.UID
+	})
 }
 
 // checkOwnDeletion checks the deletion of a session's object by the operator itself, which only ttlAfterClosed causes.

@@ -94,9 +94,8 @@ func (w *world) noteSiblings(before, of *v1alpha1.PaymentSession) {
 		return
 	}
 	at, _ := w.paymentOf(of)
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && w.rivals(of, other) && wantsByDeletion(other) {
+	for _, other := range w.naming(of.Spec.SessionID) {
+		if w.rivals(of, other) && wantsByDeletion(other) {
 			w.ledgers.payment(at, func(l *ledger) { l.implied = time.Now() })
 		}
 	}
@@ -215,9 +214,8 @@ func (w *world) isRefusedForGood(of *v1alpha1.PaymentSession) bool {
 
 // takenOver reports whether another object of the namespace keeps the session active. The API server is locked.
 func (w *world) takenOver(of *v1alpha1.PaymentSession) bool {
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && w.rivals(of, other) && (takesOver(other, time.Now()) || takesOver(other, w.clock())) {
+	for _, other := range w.naming(of.Spec.SessionID) {
+		if w.rivals(of, other) && (takesOver(other, time.Now()) || takesOver(other, w.clock())) {
 			return true
 		}
 	}
@@ -227,9 +225,8 @@ func (w *world) takenOver(of *v1alpha1.PaymentSession) bool {
 // wasTakenOver reports whether another object kept the session active until a moment ago: the operator may have decided
 // before.
 func (w *world) wasTakenOver(of *v1alpha1.PaymentSession) bool {
-	for _, object := range w.server.objects {
-		other, ok := object.(*v1alpha1.PaymentSession)
-		if ok && w.rivals(of, other) && (takesOver(other, time.Now().Add(-stale)) ||
+	for _, other := range w.naming(of.Spec.SessionID) {
+		if w.rivals(of, other) && (takesOver(other, time.Now().Add(-stale)) ||
 			time.Since(w.ledgers.object(other.UID, nil).tookOver) < stale) {
 			return true
 		}

@@ -6,6 +6,7 @@ package simulation
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -269,9 +270,8 @@ func (w *world) checkTurn(made *exchange) {
 	if !late || made.id == running.id {
 		return
 	}
-	for _, object := range w.server.objects {
-		of, ok := object.(*v1alpha1.PaymentSession)
-		if !ok || of.Spec.SessionID != running.id || isDeleting(of) || reasonOf(of) != v1alpha1.ReasonExpiring {
+	for _, of := range w.naming(running.id) {
+		if isDeleting(of) || reasonOf(of) != v1alpha1.ReasonExpiring {
 			continue
 		}
 		known := w.ledgers.account(accountOf(of), nil)
@@ -284,13 +284,7 @@ func (w *world) checkTurn(made *exchange) {
 // isNamedIn reports whether a payment is named in a namespace and in no other: a session may have been renamed into
 // another one. The API server is locked.
 func (w *world) isNamedIn(namespace, id string) bool {
-	for _, object := range w.server.objects {
-		of, ok := object.(*v1alpha1.PaymentSession)
-		if ok && of.Namespace != namespace && w.ledgers.fold(of.Spec.SessionID) == w.ledgers.fold(id) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(w.naming(id), func(of *v1alpha1.PaymentSession) bool { return of.Namespace != namespace })
 }
 
 // endFlood gives the shared provider its limit back.
