@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,6 +147,7 @@ func (w *world) noteAccount(changed change) {
 		w.noteProvider(object, changed)
 	case *corev1.Secret:
 		before, _ := changed.before.(*corev1.Secret)
+		w.checkUnprotected(before, changed.after)
 		if before != nil && changed.after != nil && reflect.DeepEqual(before.Data, object.Data) {
 			return
 		}
@@ -178,7 +180,11 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 		return
 	}
 	w.resetAccount(key)
+	renamed := before != nil && nameOfSecret(before) != nameOfSecret(object)
 	w.ledgers.account(key, func(known *accountFacts) {
+		if renamed {
+			known.renamedAt = time.Now()
+		}
 		site := 0
 		if strings.HasPrefix(object.ProviderSpec().Endpoint, hosts[1]) {
 			site = 1
@@ -187,6 +193,32 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 			known.previous, known.site, known.movedAt = known.site, site, time.Now()
 		}
 	})
+}
+
+func nameOfSecret(provider v1alpha1.GenericProvider) string {
+	return provider.ProviderSpec().CredentialsSecretRef.Name
+}
+
+// checkUnprotected refuses that a Secret loses its finalizer while a provider object names it and sessions need that.
+// The API server is locked.
+func (w *world) checkUnprotected(before *corev1.Secret, after client.Object) {
+	// The operator reads the provider, and the Secret is changed a moment later.
+	const moment = 20 * time.Millisecond
+	if before == nil || after == nil || isDeleting(before) || isProtected(after) || !isProtected(before) {
+		return
+	}
+	for _, key := range w.accountKeys() {
+		provider, _ := w.server.objects[key].(v1alpha1.GenericProvider)
+		names := provider != nil && !isDeleting(provider) && nameOfSecret(provider) == before.Name
+		isRecent := time.Since(w.ledgers.account(key, nil).renamedAt) < moment
+		if names && w.secretOf(key).Namespace == before.Namespace && !isRecent {
+			w.findf("Secret %s loses its finalizer, and %s %s names it", nameOf(before), key.kind, key.NamespacedName)
+		}
+	}
+}
+
+func isProtected(object client.Object) bool {
+	return slices.Contains(object.GetFinalizers(), v1alpha1.InUseFinalizer)
 }
 
 func (w *world) resetAccount(key objectKey) {

@@ -84,8 +84,11 @@ func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s ste
 	_ = w.server.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.secretOf(key).Namespace, Name: emptySecret,
 	}})
-	if s.roll("failing", 2) == 0 {
+	switch s.roll("failing", 3) {
+	case 0:
 		w.setTrouble(trouble{requests: 50})
+	case 1:
+		w.setTrouble(trouble{requests: 80, lag: 8 * time.Second})
 	}
 	w.sayf("provider %s %s names a Secret without keys for a moment", key.kind, key.NamespacedName)
 	for _, name := range []string{emptySecret, w.provider} {

@@ -204,8 +204,9 @@ func (w *world) checkCall(made *exchange) {
 func (w *world) checkProtected(of *v1alpha1.PaymentSession) {
 	key := accountOf(of)
 	account := w.ledgers.account(key, nil)
-	// An account whose objects were recreated goes on until the operator sees that.
-	if w.hasSibling(of) || account.lost && time.Since(account.troubled) < stale {
+	// An account whose objects were recreated, or that has named another Secret, goes on until the operator sees that.
+	isRenamed := time.Since(account.renamedAt) < stale
+	if w.hasSibling(of) || isRenamed || account.lost && time.Since(account.troubled) < stale {
 		return
 	}
 	provider, secret := w.server.objects[key], w.server.objects[objectKey{"Secret", w.secretOf(key)}]
@@ -214,7 +215,7 @@ func (w *world) checkProtected(of *v1alpha1.PaymentSession) {
 		return
 	}
 	for _, object := range []client.Object{provider, secret} {
-		if object != nil && !isDeleting(object) && !slices.Contains(object.GetFinalizers(), v1alpha1.InUseFinalizer) {
+		if object != nil && !isDeleting(object) && !isProtected(object) {
 			w.findf("a call is made about %s, and %s is not protected", nameOf(of), nameOf(object))
 		}
 	}

@@ -100,6 +100,8 @@ type accountFacts struct {
 	movedAt        time.Time
 	// observedAt is when the operator first wrote that it has seen the present spec.
 	observedAt time.Time
+	// renamedAt is when it last named another Secret.
+	renamedAt time.Time
 	// unneededAt is when no session needed the object any more, which is being deleted; zero while one does.
 	unneededAt time.Time
 	// goneAt is when the object was removed; zero while it exists.

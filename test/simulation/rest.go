@@ -202,7 +202,7 @@ func (w *world) checkDeletions() {
 		if secret != nil && isDeleting(secret) && !w.isSecretNeeded(secret) {
 			w.findf("Secret %s waits to be deleted, and no session needs it", nameOf(secret))
 		}
-		if secret != nil && slices.Contains(secret.Finalizers, v1alpha1.InUseFinalizer) && !w.isSecretUsed(secret) {
+		if secret != nil && isProtected(secret) && !w.isSecretUsed(secret) {
 			w.findf("Secret %s has the in-use finalizer, and no provider uses it", nameOf(secret))
 		}
 		empty := types.NamespacedName{Namespace: w.secretOf(key).Namespace, Name: emptySecret}
