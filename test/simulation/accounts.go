@@ -176,6 +176,9 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 			known.observedAt = time.Now()
 		}
 	})
+	if before != nil && isProtected(before) && (changed.after == nil || !isProtected(changed.after)) {
+		w.checkLetGo(key)
+	}
 	if before != nil && changed.after != nil && reflect.DeepEqual(specOf(before), specOf(object)) {
 		return
 	}
@@ -193,6 +196,25 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 			known.previous, known.site, known.movedAt = known.site, site, time.Now()
 		}
 	})
+}
+
+// checkLetGo refuses to release a provider object that a session needs. The API server is locked.
+func (w *world) checkLetGo(key objectKey) {
+	// The operator lists the sessions, and the provider is changed a moment later.
+	const moment = 100 * time.Millisecond
+	if w.isUninstalling() || len(w.running()) != 1 {
+		return
+	}
+	for _, object := range w.server.objects {
+		of, ok := object.(*v1alpha1.PaymentSession)
+		if !ok || accountOf(of) != key || time.Since(w.ledgers.object(of.UID, nil).touched) < moment {
+			continue
+		}
+		wanted := !isDeleting(of) && wantsBySpec(of, time.Now()) && wantsBySpec(of, w.clock())
+		if !isClosed(of.Status.State) && w.valid(of) && !w.isRefusedForGood(of) && (hasFinalizer(of) || wanted) {
+			w.findf("%s %s is released, and %s needs it", key.kind, key.NamespacedName, nameOf(of))
+		}
+	}
 }
 
 func nameOfSecret(provider v1alpha1.GenericProvider) string {

@@ -17,7 +17,12 @@ import (
 
 // accountActions are what the owners of accounts do.
 var accountActions = map[string]action{
-	"delete provider": {2, onAccount(func(w *world, key objectKey, provider v1alpha1.GenericProvider, _ step) {
+	"delete provider": {2, onAccount(func(w *world, key objectKey, provider v1alpha1.GenericProvider, s step) {
+		if s.roll("first", 2) == 0 {
+			// The provider is deleted during the first call about it.
+			w.createOpen(key, s)
+			sleep(w.ctx, choose(s, "gap", 0, 5*time.Millisecond, 30*time.Millisecond, 300*time.Millisecond))
+		}
 		w.sayf("a user deletes provider %s %s", key.kind, key.NamespacedName)
 		w.remove(provider)
 	})},
@@ -78,6 +83,15 @@ func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s
 
 // emptySecret is the name of a Secret without keys, of which no call can be made.
 const emptySecret = "empty"
+
+// createOpen creates a session of an open payment, which should be expired.
+func (w *world) createOpen(key objectKey, s step) {
+	id := w.newID()
+	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	of := w.newSession("open", choose(s, "namespace", namespaces...), key, id)
+	of.Spec.DeletionPolicy = choose(s, "policy", v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyExpire)
+	w.create(of)
+}
 
 // hesitate lets a provider object name a Secret without keys for a moment.
 func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s step) {
@@ -162,6 +176,9 @@ func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
 		2*time.Second, 6*time.Second))
 	if provider := w.providerAt(accountOf(of)); provider != nil {
 		w.moveProvider(accountOf(of), provider, s)
+	}
+	if s.roll("waits", 3) == 0 {
+		sleep(w.ctx, 75*time.Second)
 	}
 }
 

@@ -41,6 +41,7 @@ var providerActions = map[string]action{
 	"rotate key":  {2, (*world).rotateKey},
 	"restore key": {3, (*world).restoreKey},
 	"twist":       {12, onSession((*world).twist)},
+	"ignore":      {2, onAccount((*world).ignore)},
 	"haunt": {1, onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
 		if at, _ := w.paymentOf(of); w.stateAt(at) != "" {
 			w.rejectForEver(at, accountOf(of))
@@ -192,6 +193,20 @@ func (w *world) trouble(at payment, key objectKey, sentence string) {
 	if strings.HasPrefix(sentence, "429") || strings.HasPrefix(sentence, "503") {
 		w.ledgers.account(key, func(known *accountFacts) { known.troubled = time.Now().Add(10 * time.Minute) })
 	}
+}
+
+// ignore lets the provider accept the expire calls about a session and change nothing.
+func (w *world) ignore(key objectKey, _ v1alpha1.GenericProvider, s step) {
+	if w.provider == "helio" {
+		return
+	}
+	at := payment{w.ledgers.account(key, nil).site, w.newID()}
+	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
+	w.sayf("the next calls about %s: %s", at.id, acceptedAlone.sentence)
+	w.trouble(at, key, acceptedAlone.sentence)
+	w.sites[at.site].draw(at.id, acceptedAlone, 9)
+	w.create(w.newSession("ignored", choose(s, "namespace", namespaces...), key, at.id))
+	sleep(w.ctx, choose(s, "waits", time.Minute, 18*time.Minute))
 }
 
 // twist draws a twist for the next calls about a session.

@@ -129,6 +129,11 @@ func (w *world) newPayment(site *site, s step) string {
 		object.State = choose(s, "state", ended[w.provider]...)
 	case 8:
 		object.Variant = choose(s, "variant", variants[w.provider]...)
+		if object.Variant == simulator.Authorized && s.roll("voided", 2) == 0 {
+			object.State = simulator.Refunded
+		}
+	case 5:
+		w.ledgers.payment(payment{site.number, id}, func(l *ledger) { l.isOld, l.troubled = true, true })
 	case 9:
 		object.State = choose(s, "state", simulator.Open, simulator.Paid)
 		w.ledgers.payment(payment{site.number, id}, func(l *ledger) { l.endsTwice, l.troubled = true, true })

@@ -38,13 +38,24 @@ func (w *world) checkWanted(made *exchange) {
 			return
 		}
 	}
-	known := w.ledgers.payment(at, nil)
-	switch {
-	case time.Since(known.wanted) <= stale, time.Since(known.implied) <= confirmed:
-	default:
-		w.findf("%s is to be expired, and no object has wanted that for %s (served: %v)", at.id,
-			min(time.Since(known.wanted), time.Since(known.implied)), served)
+	var wanted, implied time.Time
+	for _, site := range w.sites {
+		// The call may have begun before the account moved.
+		known := w.ledgers.payment(payment{site.number, at.id}, nil)
+		wanted, implied = later(wanted, known.wanted), later(implied, known.implied)
 	}
+	if time.Since(wanted) > stale && time.Since(implied) > confirmed {
+		w.findf("%s is to be expired, and no object has wanted that for %s (served: %v)", at.id,
+			min(time.Since(wanted), time.Since(implied)), served)
+	}
+}
+
+// later returns the later of two times.
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // isUninstallingNow reports whether the CRD was deleted longer ago than a live read may be old.
@@ -77,6 +88,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 	made.objects = w.objectsNaming(at.id)
 	one := made.objects != "" && !strings.Contains(made.objects, " ")
 	proved := process.proved(at)
+	w.checkEndpoint(made)
 	for _, of := range w.naming(at.id) {
 		w.checkProtected(of)
 		made.accounts[accountOf(of)] = true
@@ -108,6 +120,19 @@ func (w *world) checkStart(process *process, made *exchange) {
 // isReplaced reports whether a call about a payment may still be about an object that is gone.
 func (w *world) isReplaced(at payment) bool {
 	return time.Since(w.ledgers.payment(at, nil).objectGone) < stale
+}
+
+// checkEndpoint refuses a call to an endpoint that the provider objects of a session named before. The API server is
+// locked.
+func (w *world) checkEndpoint(made *exchange) {
+	named := w.naming(made.id)
+	isServed := slices.ContainsFunc(named, func(of *v1alpha1.PaymentSession) bool {
+		known := w.ledgers.account(accountOf(of), nil)
+		return known.site == made.site.number || time.Since(known.movedAt) < stale
+	})
+	if len(named) > 0 && !isServed && w.calmFor() > stale && !w.isReplaced(made.payment()) {
+		w.findf("%s is called about %s at an endpoint that its provider names no more", made.operation, made.id)
+	}
 }
 
 // checkPatience refuses another expire call about a session before an accepted one can have become visible.

@@ -90,24 +90,24 @@ func drawPlan(t *rapid.T) plan {
 }
 
 // drawActions draws the actions that a history chooses from. What is rare among all of them happens again and again in
-// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing. Half of the
-// histories choose these few from one theme, so that they meet.
+// a history that has only a few: https://doi.org/10.1145/2338965.2336763 calls that swarm testing. Most
+// histories have the actions of one theme, so that they meet.
 func drawActions(random *rand.Rand) []string {
 	if *only != "" {
 		return strings.Split(*only, ",")
 	}
-	few, from := []string{"create", "create"}, focuses[len(focuses)-1]
-	switch random.IntN(4) {
+	few, others := []string{"create", "create"}, focuses[len(focuses)-1]
+	switch random.IntN(8) {
 	case 0:
 		return focuses[random.IntN(len(focuses))]
 	case 1:
+		for range 2 + random.IntN(5) {
+			few = append(few, others[random.IntN(len(others))])
+		}
+		return few
 	default:
-		from = themes[random.IntN(len(themes))]
+		return append(append(few, themes[random.IntN(len(themes))]...), others[random.IntN(len(others))])
 	}
-	for range 2 + random.IntN(5) {
-		few = append(few, from[random.IntN(len(from))])
-	}
-	return few
 }
 
 // epoch is when histories begin. The API admits no times before 2020, and a bubble's clock begins in 2000.

@@ -34,6 +34,8 @@ type ledger struct {
 	hidden bool
 	// endsTwice is true where the provider shows an end beside the payment, once it is paid.
 	endsTwice bool
+	// isOld is true where the provider shows the end as older versions of its API do.
+	isOld bool
 	// troubled is true once a fault, a payment or a late view was drawn for it, so that no call about it has to succeed.
 	troubled bool
 	// wanted is when an object last wanted it expired by spec.desiredState, and implied by a deletion or expireAt, which

@@ -297,6 +297,9 @@ func (w *world) prove(process *process, made *exchange) {
 	if made.operation == simulator.Expire {
 		process.prove(made.payment(), func(proved *proof) {
 			proved.recognizedFor, proved.recognizedAt = made.objects, time.Now()
+			if proved.ineffective++; made.shown != v1alpha1.SessionStateActive {
+				proved.ineffective = 0
+			}
 		})
 	}
 	hidden := made.provider == "circle" && made.operation == simulator.Expire ||

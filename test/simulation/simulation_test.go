@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 	_ = flag.Set("rapid.nofailfile", "true")
 	// With one processor a seed gives almost always the same order of events. More of them gain nothing in a bubble.
 	runtime.GOMAXPROCS(1)
+	// A history needs little memory. Collecting it less often draws more histories in the same time.
+	debug.SetGCPercent(500)
 	ctrl.SetLogger(logr.Discard())
 	os.Exit(m.Run())
 }

@@ -207,6 +207,7 @@ func (w *world) checkLate() {
 		if reasonOf(of) == v1alpha1.ReasonAwaitingConfirmation && isSettled && !w.wasCalled(of) && !w.hasTrouble(of) {
 			w.findf("%s still awaits the confirmation of an expiry, and no call to its endpoint was made", nameOf(of))
 		}
+		w.checkIneffective(of)
 		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
 			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
 		}
@@ -222,6 +223,22 @@ func (w *world) checkLate() {
 		}
 		w.checkStuck(of)
 		w.checkExpiring(of)
+	}
+}
+
+// checkIneffective refuses that nobody is told that several accepted calls have changed nothing.
+func (w *world) checkIneffective(of *v1alpha1.PaymentSession) {
+	at, _ := w.paymentOf(of)
+	stalls := conditionOf(of, v1alpha1.ConditionStalled)
+	isTold := stalls != nil && stalls.Status == metav1.ConditionTrue
+	if reasonOf(of) != v1alpha1.ReasonAwaitingConfirmation || isTold || !w.isAlone() || w.hasTrouble(of) {
+		return
+	}
+	proved := w.running()[0].proved(at)
+	isSettled := time.Since(proved.recognizedAt) > time.Minute && w.isUsable(accountOf(of)) && !w.holdsBack(of)
+	edited := w.ledgers.object(of.UID, nil).edited
+	if proved.ineffective > 3 && isSettled && time.Since(edited) > time.Duration(proved.ineffective+1)*3*time.Minute {
+		w.findf("%s awaits a confirmation after %d accepted calls, and nobody is told", nameOf(of), proved.ineffective)
 	}
 }
 

@@ -255,6 +255,8 @@ func (w *world) dress(made *exchange) {
 	known := w.ledgers.payment(made.payment(), nil)
 	state := made.site.upstreams.State(made.provider, made.id)
 	switch {
+	case made.provider == "omise" && state == simulator.Expired && known.isOld:
+		made.change(func(body map[string]any) { delete(body, "status") })
 	case made.operation != simulator.Observe:
 	case made.provider == "circle" && known.variant == simulator.Continuous && isPayable(state):
 		// Such an intent was paid before and stays open for the next payment.
