@@ -101,7 +101,7 @@ bench: build ## Measure the manager beside what it is compared with. ARGS="--run
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go run ./test/bench $(ARGS)
 
 .PHONY: simulate
-simulate: ## Draw histories of the simulation for TIME seconds, 60 unless told otherwise; replay one with SEED=… or FILE=….
+simulate: ## Draw histories of the simulation for TIME seconds, 60 unless told otherwise; from SEED on; or replay FILE.
 	@TIME=$(TIME) SEED=$(SEED) FILE=$(FILE) hack/simulate.sh
 
 .PHONY: simulate-faults
