@@ -176,7 +176,7 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 			known.observedAt = time.Now()
 		}
 	})
-	if before != nil && isProtected(before) && (changed.after == nil || !isProtected(changed.after)) {
+	if changed.was != nil && isProtected(changed.was) && (changed.after == nil || !isProtected(changed.after)) {
 		w.checkLetGo(key)
 	}
 	if before != nil && changed.after != nil && reflect.DeepEqual(specOf(before), specOf(object)) {
@@ -201,7 +201,7 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 // checkLetGo refuses to release a provider object that a session needs. The API server is locked.
 func (w *world) checkLetGo(key objectKey) {
 	// The operator lists the sessions, and the provider is changed a moment later.
-	const moment = 100 * time.Millisecond
+	const moment = 25 * time.Millisecond
 	if w.isUninstalling() || len(w.running()) != 1 {
 		return
 	}

@@ -19,9 +19,13 @@ import (
 var accountActions = map[string]action{
 	"delete provider": {2, onAccount(func(w *world, key objectKey, provider v1alpha1.GenericProvider, s step) {
 		if s.roll("first", 2) == 0 {
-			// The provider is deleted during the first call about it.
-			w.createOpen(key, s)
-			sleep(w.ctx, choose(s, "gap", 0, 5*time.Millisecond, 30*time.Millisecond, 300*time.Millisecond))
+			// The provider is deleted during the first call about it, or during that of its deletion.
+			of := w.createOpen(key, s)
+			if s.roll("deleted", 2) == 0 {
+				sleep(w.ctx, 20*time.Millisecond)
+				w.remove(of)
+			}
+			sleep(w.ctx, choose(s, "gap", 0, 5*time.Millisecond, 30*time.Millisecond, 50*time.Millisecond))
 		}
 		w.sayf("a user deletes provider %s %s", key.kind, key.NamespacedName)
 		w.remove(provider)
@@ -69,10 +73,14 @@ var providerPatches = []string{
 
 // moveProvider gives a provider object the other endpoint.
 func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	w.move(key, provider, s.roll("not yet", 4) > 0)
+}
+
+func (w *world) move(key objectKey, provider v1alpha1.GenericProvider, usable bool) {
 	endpoint := hosts[1-w.ledgers.account(key, nil).site] + "/" + w.provider
 	w.sayf("a user moves provider %s %s to %s", key.kind, key.NamespacedName, endpoint)
 	patch := map[string]any{"endpoint": endpoint}
-	if s.roll("not yet", 4) == 0 {
+	if !usable {
 		// It cannot be used there yet.
 		patch["credentialsSecretRef"] = map[string]any{"name": "to-come"}
 	}
@@ -85,12 +93,13 @@ func (w *world) moveProvider(key objectKey, provider v1alpha1.GenericProvider, s
 const emptySecret = "empty"
 
 // createOpen creates a session of an open payment, which should be expired.
-func (w *world) createOpen(key objectKey, s step) {
+func (w *world) createOpen(key objectKey, s step) *v1alpha1.PaymentSession {
 	id := w.newID()
 	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("open", choose(s, "namespace", namespaces...), key, id)
 	of.Spec.DeletionPolicy = choose(s, "policy", v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyExpire)
 	w.create(of)
+	return of
 }
 
 // hesitate lets a provider object name a Secret without keys for a moment.

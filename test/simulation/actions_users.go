@@ -54,8 +54,9 @@ var userActions = map[string]action{
 			w.createAccounts(name)
 		}
 	}},
-	"flood": {1, (*world).startFlood},
-	"storm": {2, (*world).storm},
+	"flood":        {1, (*world).startFlood},
+	"storm":        {1, func(w *world, s step) { w.storm(false, s) }},
+	"reject storm": {1, func(w *world, s step) { w.storm(true, s) }},
 }
 
 // refresh requests a read of a session.

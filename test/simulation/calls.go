@@ -128,9 +128,9 @@ func (w *world) checkEndpoint(made *exchange) {
 	named := w.naming(made.id)
 	isServed := slices.ContainsFunc(named, func(of *v1alpha1.PaymentSession) bool {
 		known := w.ledgers.account(accountOf(of), nil)
-		return known.site == made.site.number || time.Since(known.movedAt) < stale
+		return known.site == made.site.number || time.Since(known.movedAt) < 2*stale
 	})
-	if len(named) > 0 && !isServed && w.calmFor() > stale && !w.isReplaced(made.payment()) {
+	if len(named) > 0 && !isServed && !w.isReplaced(made.payment()) {
 		w.findf("%s is called about %s at an endpoint that its provider names no more", made.operation, made.id)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -208,6 +209,7 @@ func (w *world) checkLate() {
 			w.findf("%s still awaits the confirmation of an expiry, and no call to its endpoint was made", nameOf(of))
 		}
 		w.checkIneffective(of)
+		w.checkSilence(of)
 		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
 			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
 		}
@@ -239,6 +241,20 @@ func (w *world) checkIneffective(of *v1alpha1.PaymentSession) {
 	edited := w.ledgers.object(of.UID, nil).edited
 	if proved.ineffective > 3 && isSettled && time.Since(edited) > time.Duration(proved.ineffective+1)*3*time.Minute {
 		w.findf("%s awaits a confirmation after %d accepted calls, and nobody is told", nameOf(of), proved.ineffective)
+	}
+}
+
+// checkSilence refuses a session without a status in an account whose credentials are rejected.
+func (w *world) checkSilence(of *v1alpha1.PaymentSession) {
+	const grace = 40 * time.Second
+	provider := w.providerAt(accountOf(of))
+	if provider == nil || reasonOf(of) != "" || isDeleting(of) || time.Since(of.CreationTimestamp.Time) < grace {
+		return
+	}
+	ready := apimeta.FindStatusCondition(provider.ProviderStatus().Conditions, v1alpha1.ConditionReady)
+	isRejected := ready != nil && ready.Reason == v1alpha1.ReasonCredentialsRejected
+	if isRejected && time.Since(ready.LastTransitionTime.Time) > grace {
+		w.findf("%s has no status, and the credentials of its account are rejected", nameOf(of))
 	}
 }
 

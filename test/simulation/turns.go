@@ -53,6 +53,14 @@ func (w *world) startFlood(s step) {
 	if !sleep(w.ctx, 2*time.Second) {
 		return
 	}
+	if s.roll("moves", 4) == 0 {
+		w.sayf("every request to the API server fails for a while")
+		w.setTrouble(trouble{requests: 100})
+		w.move(shared, provider, true)
+		sleep(w.ctx, time.Minute)
+		w.setTrouble(trouble{})
+		return
+	}
 	one := w.floodWith(namespaces[1-busy])
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,7 +75,7 @@ const quietStorm = 40 * time.Second
 
 // storm creates many sessions in one account and lets the provider fail while they should be expired, so that the
 // account stops making calls for a while.
-func (w *world) storm(s step) {
+func (w *world) storm(rejected bool, s step) {
 	key := w.account(s)
 	if provider := w.providerAt(key); provider == nil || w.flooded || isDeleting(provider) {
 		return
@@ -80,7 +88,7 @@ func (w *world) storm(s step) {
 		created = append(created, w.stormWith(key, choose(s, "namespace", namespaces...)))
 	}
 	sleep(w.ctx, quietStorm)
-	if s.roll("rejected", 4) == 0 {
+	if rejected {
 		w.stormOfRejections(created, s)
 		return
 	}
