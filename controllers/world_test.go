@@ -276,9 +276,9 @@ func stateOf(w *world, session *v1alpha1.PaymentSession) simulator.State {
 }
 
 // awaitExpired waits until a session is expired and has no finalizer.
-func awaitExpired(t *testing.T, w *world, session *v1alpha1.PaymentSession) *v1alpha1.PaymentSession {
+func awaitExpired(t *testing.T, w *world, session *v1alpha1.PaymentSession) {
 	t.Helper()
-	return await.Until(t, w, session, "it is expired and has no finalizer", func(s *v1alpha1.PaymentSession) bool {
+	await.Until(t, w, session, "it is expired and has no finalizer", func(s *v1alpha1.PaymentSession) bool {
 		return s.Status.State == v1alpha1.SessionStateExpired && len(s.Finalizers) == 0
 	})
 }

@@ -36,7 +36,9 @@ func TestDeleted(t *testing.T) {
 		"it may not be read":   {err: apierrors.NewForbidden(resource, "paymentsessions", nil), fails: true},
 		"the API server waits": {err: apierrors.NewTooManyRequests("wait", 1), fails: true},
 	} {
-		get := func(_ context.Context, _ client.WithWatch, name client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+		get := func(
+			_ context.Context, _ client.WithWatch, name client.ObjectKey, into client.Object, _ ...client.GetOption,
+		) error {
 			if name.Name != "paymentsessions.payments.payops.dev" {
 				t.Errorf("%s: reads %s", state, name.Name)
 			}

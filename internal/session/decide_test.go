@@ -108,8 +108,8 @@ func TestRefreshThatWasNotMadeIsNotHandled(t *testing.T) {
 	}
 }
 
-// TestDeclinedCallKeepsTheMessage has a call that the account declines, because its credentials are rejected. The status
-// has the provider's words already, and must not change to and fro between them and none.
+// TestDeclinedCallKeepsTheMessage has a call that the account declines, because its credentials are rejected. The
+// status has the provider's words already, and must not change to and fro between them and none.
 func TestDeclinedCallKeepsTheMessage(t *testing.T) {
 	declined := func(f *Input) {
 		f.Outcome = &call.Outcome{Operation: observe, Result: call.Result{Outcome: v1alpha1.OutcomeCredentialsRejected}}

@@ -106,8 +106,8 @@ func (w *world) newID() string {
 	return id
 }
 
-// newSession returns an object for a payment at an account: in the account's namespace, or in the given one where it has
-// none.
+// newSession returns an object for a payment at an account: in the account's namespace, or in the given one where it
+// has none.
 func (w *world) newSession(
 	prefix, namespace string, key objectKey, id string, options ...gen.SessionOption,
 ) *v1alpha1.PaymentSession {

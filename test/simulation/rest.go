@@ -185,7 +185,8 @@ func (w *world) checkAccountsAtRest() {
 // isCalledFor reports whether an account has a session for which calls are still made.
 func (w *world) isCalledFor(key objectKey) bool {
 	return slices.ContainsFunc(w.all(), func(of *v1alpha1.PaymentSession) bool {
-		return accountOf(of) == key && !isClosed(of.Status.State) && w.valid(of) && !of.Spec.Suspend && !w.isRefusedForGood(of)
+		isFinal := isClosed(of.Status.State) || !w.valid(of) || w.isRefusedForGood(of)
+		return accountOf(of) == key && !isFinal && !of.Spec.Suspend
 	})
 }
 

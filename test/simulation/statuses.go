@@ -258,7 +258,8 @@ func (w *world) checkSilence(of *v1alpha1.PaymentSession) {
 	}
 }
 
-// wantedSince returns when an object began to want its session expired. That expireAt passes is no change of the object.
+// wantedSince returns when an object began to want its session expired. That expireAt passes is no change of the
+// object.
 func (w *world) wantedSince(of *v1alpha1.PaymentSession) time.Time {
 	since := w.ledgers.object(of.UID, nil).wantedSince
 	if at := of.Spec.ExpireAt; since.IsZero() && at != nil {

@@ -204,8 +204,8 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 	w.change(provider, fast)
 }
 
-// pauseBefore lets the provider ask an account for a pause, so that a read of one of its sessions waits for minutes, and
-// expireAt of that session passes meanwhile.
+// pauseBefore lets the provider ask an account for a pause, so that a read of one of its sessions waits for minutes,
+// and expireAt of that session passes meanwhile.
 func (w *world) pauseBefore(of *v1alpha1.PaymentSession, s step) {
 	key := accountOf(of)
 	if reasonOf(of) != v1alpha1.ReasonObserved || isDeleting(of) {
