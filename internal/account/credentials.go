@@ -5,6 +5,7 @@ package account
 
 import (
 	"maps"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -42,9 +43,10 @@ type credentials struct {
 	waiting probeQueue
 	// turn is the session that may probe now; empty for none.
 	turn types.UID
-	// lastProbe is the time of the last turn. lastRefresh is, by tenant, the time of the last request for a person.
-	lastProbe   time.Time
-	lastRefresh map[string]time.Time
+	// lastProbe is the time of the last turn, and lastOther that of the last turn of a request that proves nothing.
+	// lastRefresh is, by tenant, the time of the last request for a person.
+	lastProbe, lastOther time.Time
+	lastRefresh          map[string]time.Time
 	// needy holds the sessions whose last call was rejected or not allowed. They probe after those that only wait.
 	needy map[types.UID]bool
 	// own holds the sessions that were rejected while others were accepted. Their rejection says nothing about the
@@ -100,8 +102,10 @@ func (c *credentials) record(request Request, outcome v1alpha1.Outcome, now time
 // two sessions were rejected in a row, or if one was that is not known for it and no call has been accepted recently.
 func (c *credentials) reject(request Request, cause v1alpha1.Outcome, now time.Time) bool {
 	before := c.suspect.Session
-	// Two sessions that were rejected before, while others were accepted, show nothing new.
-	inARow := before != "" && before != request.Session && (!c.own[before] || !c.own[request.Session])
+	// Two objects of one session at the provider are one session. Two sessions that were rejected before, while others
+	// were accepted, show nothing new.
+	isOther := before != request.Session && !strings.EqualFold(c.suspect.SessionID, request.SessionID)
+	inARow := before != "" && isOther && (!c.own[before] || !c.own[request.Session])
 	c.suspect = request
 	begins := c.rejected == ""
 	if begins && !inARow && (c.own[request.Session] || c.trusted(now)) {
@@ -109,7 +113,7 @@ func (c *credentials) reject(request Request, cause v1alpha1.Outcome, now time.T
 		return false
 	}
 	if begins {
-		c.lastProbe = now
+		c.lastProbe, c.lastOther = now, now
 	}
 	if c.proves(request.Operation) {
 		c.rejected = request.Operation
@@ -171,6 +175,9 @@ func (c *credentials) admit(request *Request, now time.Time) {
 	switch {
 	case c.turn == request.Session, c.turn == "" && wait <= 0 && next.Session == request.Session:
 		c.lastProbe, c.turn = now, ""
+		if !c.proves(request.Operation) {
+			c.lastOther = now
+		}
 		// Its next turn comes after those of all others.
 		c.waiting.serve(request.Session)
 		c.enqueue(*request)
@@ -201,17 +208,20 @@ func (c *credentials) passTurn(session types.UID) bool {
 func (c *credentials) probeAgain() { c.lastProbe = time.Time{} }
 
 // nextProbe returns the request whose turn is next, and the time until then. Its Session is empty where no session
-// waits. A request that proves nothing about what was rejected gets a turn only if no other session has tried for a
-// long time.
+// waits. A request that proves nothing about what was rejected gets every third turn: the sessions that could prove it
+// may be rejected for ever, and reads may be accepted again.
 func (c *credentials) nextProbe(now time.Time) (Request, time.Duration) {
-	first, wait := c.waiting.first(c.proves), c.lastProbe.Add(probeInterval).Sub(now)
-	if first == nil {
-		first, wait = c.waiting.first(nil), c.lastProbe.Add(3*probeInterval).Sub(now)
-	}
-	if first == nil {
+	proving, wait := c.waiting.first(c.proves), c.lastProbe.Add(probeInterval).Sub(now)
+	other := c.waiting.first(func(operation v1alpha1.Operation) bool { return !c.proves(operation) })
+	otherWait := max(wait, c.lastOther.Add(3*probeInterval).Sub(now))
+	switch {
+	case other != nil && (proving == nil || otherWait <= wait):
+		return *other, otherWait
+	case proving != nil:
+		return *proving, wait
+	default:
 		return Request{}, 0
 	}
-	return *first, wait
 }
 
 // offerTurn gives the turn to the next session, if it is time. A session that had the turn and did not use it no

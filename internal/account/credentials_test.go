@@ -81,6 +81,47 @@ func TestOneSessionsRejectionStopsNoOther(t *testing.T) {
 	})
 }
 
+// TestTwoObjectsOfOneSessionAreOneRejection has two objects of one session, which the provider rejects, as during a
+// rename in Git.
+func TestTwoObjectsOfOneSessionAreOneRejection(t *testing.T) {
+	provider := &fake{result: rejectingOnly("bad", "BAD")}
+	run(t, config(provider), func(account *Account) {
+		submit(account, requestFor("good", Expiry))
+		submit(account, requestFor("bad", Deletion))
+		renamed := requestFor("renamed", Expiry)
+		renamed.SessionID = "BAD"
+		submit(account, renamed)
+		if account.Rejected() {
+			t.Error("the account is rejected because of two objects of one session")
+		}
+	})
+}
+
+// TestReadsAreProbedBesideExpireCalls has a session whose expire calls are rejected for ever. It takes most turns. The
+// reads of others, which were rejected for a while, must get a turn nevertheless.
+func TestReadsAreProbedBesideExpireCalls(t *testing.T) {
+	provider := &fake{result: rejecting}
+	read := func(id string) Request {
+		poll := requestFor(id, Poll)
+		poll.Operation = v1alpha1.OperationObserve
+		return poll
+	}
+	run(t, config(provider), func(account *Account) {
+		submit(account, requestFor("stuck", Expiry))
+		submit(account, read("reader"))
+		provider.answer(rejectingOnly("stuck"))
+		for range 60 {
+			pass(time.Minute)
+			submit(account, requestFor("stuck", Expiry))
+			submit(account, read("reader"))
+		}
+		submit(account, read("another"))
+		if got := provider.made(); !slices.Contains(got, "another") {
+			t.Errorf("calls %q, want another session's read among them: reads are accepted again", got)
+		}
+	})
+}
+
 func TestCredentialsAreReloadedBeforeRejection(t *testing.T) {
 	old, fixed := &fake{result: rejecting}, &fake{}
 	first := config(old)

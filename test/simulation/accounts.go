@@ -6,6 +6,7 @@ package simulation
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -256,7 +257,12 @@ func (w *world) resetAccount(key objectKey) {
 func (w *world) foundBy(made *exchange, credentials string) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
-	for key := range made.accounts {
+	accounts := slices.Collect(maps.Keys(made.accounts))
+	if len(accounts) == 0 {
+		// Its object was gone when the call began.
+		accounts = w.accountKeys()
+	}
+	for _, key := range accounts {
 		access := w.accessOf(key, credentials)
 		w.ledgers.account(key, func(known *accountFacts) { known.foundWith[access] = true })
 	}
