@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 )
@@ -77,13 +79,17 @@ func (w *world) noteDeletion(before, after *v1alpha1.PaymentSession) {
 	}
 }
 
-// wantsByDeletion reports whether an object's own deletion is to expire its session: not if its CRD was deleted before,
-// or if another object keeps the session active. The API server is locked.
+// wantsByDeletion reports whether an object's own deletion is to expire its session: not if its CRD was deleted before
+// it and its namespace, or if another object keeps the session active. The API server is locked.
 func (w *world) wantsByDeletion(of *v1alpha1.PaymentSession) bool {
 	w.mu.Lock()
 	uninstalled := w.uninstalled
 	w.mu.Unlock()
 	isUninstall := !uninstalled.IsZero() && !w.ledgers.object(of.UID, nil).deletedAt.Before(uninstalled)
+	namespace := w.server.objects[objectKey{"Namespace", types.NamespacedName{Name: of.Namespace}}]
+	if namespace != nil && isDeleting(namespace) && !namespace.GetDeletionTimestamp().After(uninstalled) {
+		isUninstall = false
+	}
 	return wantsByDeletion(of) && !isUninstall && !w.keptActive(of)
 }
 
@@ -178,6 +184,10 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 	case isPayable(state) && (len(known.missing) == 0 || object.seen || known.recognized):
 		w.findf("%s is gone, and %s is %s (status %q, %s)", nameOf(last), at.id, state, last.Status.State, reasonOf(last))
 	case state == "" || isPayable(state):
+		if time.Since(account.movedAt) < stale && len(known.missing) == 0 {
+			// The replies may have come from the endpoint before.
+			known = w.ledgers.payment(payment{account.previous, at.id}, nil)
+		}
 		w.checkRemovalOfUnknown(last, known, account, object)
 	}
 }
