@@ -224,7 +224,7 @@ func (w *world) createQuietly(of *v1alpha1.PaymentSession) {
 			w.touch(other)
 		}
 	}
-	uneasy := w.calmFor() < time.Minute || time.Since(account.troubled) < time.Minute || w.hasTrouble(of) ||
+	uneasy := w.calmFor() < time.Minute || time.Since(account.troubled) < recovery || w.hasTrouble(of) ||
 		!w.isUsable(accountOf(of))
 	w.ledgers.object(of.UID, func(known *facts) { known.touched, known.disturbed = time.Now(), known.disturbed || uneasy })
 }
