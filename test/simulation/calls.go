@@ -161,7 +161,7 @@ func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.Pa
 // checkPaying refuses an expire call about a session whose last read has shown that it is being paid.
 func (w *world) checkPaying(at payment) {
 	known := w.ledgers.payment(at, nil)
-	if known.shown == v1alpha1.SessionStateProcessing && known.variant == "" {
+	if known.shown == v1alpha1.SessionStateProcessing && known.variant == "" && !w.isReplaced(at) {
 		w.findf("%s is called to be expired, and the last read has shown a payment in flight", at.id)
 	}
 }

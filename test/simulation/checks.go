@@ -179,7 +179,7 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 		return
 	case w.isRefusedForGood(last), known.variant == simulator.Card:
 		return
-	case !(wantsBySpec(last, time.Now()) && wantsBySpec(last, w.clock())) && w.takenOver(last):
+	case (!wantsBySpec(last, time.Now()) || !wantsBySpec(last, w.clock())) && w.takenOver(last):
 		return
 	case isPayable(state) && (len(known.missing) == 0 || object.seen || known.recognized):
 		w.findf("%s is gone, and %s is %s (status %q, %s)", nameOf(last), at.id, state, last.Status.State, reasonOf(last))
