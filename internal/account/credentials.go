@@ -104,8 +104,11 @@ func (c *credentials) reject(request Request, cause v1alpha1.Outcome, now time.T
 	before := c.suspect.Session
 	// Two objects of one session at the provider are one session. Two sessions that were rejected before, while others
 	// were accepted, show nothing new.
-	isOther := before != request.Session && !strings.EqualFold(c.suspect.SessionID, request.SessionID)
-	inARow := before != "" && isOther && (!c.own[before] || !c.own[request.Session])
+	isSame := before != "" && strings.EqualFold(c.suspect.SessionID, request.SessionID)
+	if isSame && c.own[before] {
+		c.own[request.Session] = true
+	}
+	inARow := before != "" && !isSame && (!c.own[before] || !c.own[request.Session])
 	c.suspect = request
 	begins := c.rejected == ""
 	if begins && !inARow && (c.own[request.Session] || c.trusted(now)) {

@@ -94,6 +94,13 @@ func TestTwoObjectsOfOneSessionAreOneRejection(t *testing.T) {
 		if account.Rejected() {
 			t.Error("the account is rejected because of two objects of one session")
 		}
+		pass(2 * trust)
+		again := requestFor("renamed again", Expiry)
+		again.SessionID = "bad"
+		submit(account, again)
+		if account.Rejected() {
+			t.Error("the account is rejected because of another object of a session that is known for its rejection")
+		}
 	})
 }
 

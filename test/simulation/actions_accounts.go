@@ -67,7 +67,7 @@ var accountActions = map[string]action{
 
 var providerPatches = []string{
 	`{"spec":{"timeout":"11s"}}`, `{"spec":{"timeout":"12s"}}`, `{"spec":{"rateLimit":{"requests":2,"per":"1m","burst":1}}}`,
-	`{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`, `{"spec":{"pollInterval":"1m"}}`,
+	fast, `{"spec":{"pollInterval":"1m"}}`,
 	`{"spec":{"pollInterval":"0s"}}`, `{"spec":{"pollInterval":"0s"}}`, `{"spec":{"maxConcurrentRequests":1}}`,
 }
 

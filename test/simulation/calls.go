@@ -137,7 +137,6 @@ func (w *world) checkEndpoint(made *exchange) {
 
 // checkPatience refuses another expire call about a session before an accepted one can have become visible.
 func (w *world) checkPatience(proved proof, made *exchange, of *v1alpha1.PaymentSession) {
-	const visible = 100 * time.Second
 	isEdited := !w.ledgers.object(of.UID, nil).edited.Before(proved.recognizedAt)
 	if since := time.Since(proved.recognizedAt); proved.recognizedFor == made.objects && since < visible && !isEdited {
 		w.findf("%s is to be expired again, %s after a call that was accepted", nameOf(of), since)

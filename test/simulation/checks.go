@@ -19,6 +19,8 @@ const (
 	stale = 20 * time.Second
 	// confirmed is how long after a change a call may act on what was before where a live read comes before the call.
 	confirmed = 1500 * time.Millisecond
+	// visible is how long after an expire call its effect may still become visible: a bit less than the operator waits.
+	visible = 100 * time.Second
 	// mostRepeats is how often a status returns to a former message before that is a finding: the words of a provider may
 	// change.
 	mostRepeats = 8

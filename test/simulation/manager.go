@@ -139,7 +139,7 @@ type proof struct {
 	// recognizedFor names the objects for which an expire call was accepted, at recognizedAt.
 	recognizedFor string
 	recognizedAt  time.Time
-	// ineffective counts the accepted expire calls since then that changed nothing.
+	// ineffective counts the accepted expire calls in a row that changed nothing.
 	ineffective int
 	// lostAt is when the reply to an expire call that had its effect was lost.
 	lostAt time.Time

@@ -53,7 +53,7 @@ func (w *world) checkMessage(before, after *v1alpha1.PaymentSession) {
 		known.messages[messageOf(after)] = true
 	})
 	if known.repeats == mostRepeats {
-		w.findf("%s returns to a former message for the %d. time: %q", nameOf(after), known.repeats, messageOf(after))
+		w.findf("%s has returned to a former message %d times: %q", nameOf(after), known.repeats, messageOf(after))
 	}
 }
 
@@ -181,7 +181,6 @@ func (w *world) wasCalled(of *v1alpha1.PaymentSession) bool {
 
 // wasLost reports whether a moment ago a call expired a session and had no reply.
 func (w *world) wasLost(of *v1alpha1.PaymentSession) bool {
-	const visible = 100 * time.Second
 	at, _ := w.paymentOf(of)
 	running := w.running()
 	return len(running) == 1 && !w.hasSibling(of) && time.Since(running[0].proved(at).lostAt) < visible
