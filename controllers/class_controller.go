@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/session"
@@ -106,7 +105,7 @@ func (r *PaymentProviderClassReconciler) SetupWithManager(mgr ctrl.Manager) erro
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PaymentProviderClass{}).
 		WatchesRawSource(r.Classes.source()).
-		WithOptions(controller.Options{NewQueue: r.NewQueue}).
+		WithOptions(controllerOptions(1, r.NewQueue)).
 		Complete(r)
 }
 

@@ -15,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -243,7 +242,7 @@ func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(r.New(), builder.WithPredicates(moreThanSummary)).
 		Watches(&v1alpha1.PaymentSession{}, released).
 		WatchesRawSource(r.InUse.source()).
-		WithOptions(controller.Options{NewQueue: r.NewQueue}).
+		WithOptions(controllerOptions(1, r.NewQueue)).
 		Complete(r)
 }
 

@@ -11,11 +11,9 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -28,11 +26,6 @@ import (
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=apiextensions.k8s.io,resources=customresourcedefinitions,verbs=get,resourceNames=paymentsessions.payments.payops.dev;paymentproviders.payments.payops.dev;clusterpaymentproviders.payments.payops.dev
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
-const (
-	minRetry = 200 * time.Millisecond
-	maxRetry = time.Minute
-)
 
 // PaymentSessionReconciler reconciles PaymentSessions.
 type PaymentSessionReconciler struct {
@@ -93,11 +86,7 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 		For(&v1alpha1.PaymentSession{}).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), labelChanged).
 		WatchesRawSource(r.Sessions.source()).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: workers,
-			NewQueue:                r.NewQueue,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](minRetry, maxRetry),
-		}).
+		WithOptions(controllerOptions(workers, r.NewQueue)).
 		Complete(r)
 }
 

@@ -15,7 +15,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -202,7 +201,7 @@ func (r *ProviderReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(r.New(), builder.WithPredicates(moreThanSummary)).
 		Watches(&v1alpha1.PaymentProviderClass{}, handler.EnqueueRequestsFromMapFunc(r.ofClass)).
 		WatchesRawSource(r.Providers.source()).
-		WithOptions(controller.Options{NewQueue: r.NewQueue}).
+		WithOptions(controllerOptions(1, r.NewQueue)).
 		Complete(r)
 }
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -55,6 +56,22 @@ type Options struct {
 type NewQueue = func(
 	string, workqueue.TypedRateLimiter[ctrl.Request],
 ) workqueue.TypedRateLimitingInterface[ctrl.Request]
+
+// minRetry and maxRetry are the waits after the first error about an object and after many.
+const (
+	minRetry = 200 * time.Millisecond
+	maxRetry = time.Minute
+)
+
+// controllerOptions returns the options of every controller. With controller-runtime's own limiter an object waits up to
+// 17 minutes after the API server has failed for a while, and a deletion with it.
+func controllerOptions(workers int, newQueue NewQueue) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		NewQueue:                newQueue,
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[ctrl.Request](minRetry, maxRetry),
+	}
+}
 
 // complete sets the options that are not given.
 func (o *Options) complete() {

@@ -57,7 +57,7 @@ var themes = [][]string{
 	{"schedule", "refresh", "pause", "throttle by hour"},
 	{"throttle", "throttle by 503", "outage", "suspend", "schedule"},
 	{"schedule", "change mind", "suspend", "unschedule", "stale caches"},
-	{"pay", "begin to pay", "fail to pay", "expire"},
+	{"pay", "begin to pay", "fail to pay", "expire", "void"},
 	{"reopen", "run out", "twist", "delete"},
 	{"outage", "outage ends", "storm", "suspend", "resume"},
 	{"flood", "throttle", "delete"},
@@ -70,6 +70,8 @@ var themes = [][]string{
 	{"two leaders", "one leader", "kill", "delete"},
 	{"kill soon", "failing API", "drop after all", "500 after all"},
 	{"twist", "refuse", "forbid", "refresh"},
+	{"twist", "forget", "conflicts"},
+	{"change provider", "refresh", "run out"},
 	{"ignore", "drop after all", "500 after all", "hang", "expire"},
 }
 

@@ -23,11 +23,8 @@ var providerActions = map[string]action{
 			payer("%s fails for good", simulator.Failed, simulator.Open, simulator.Pending)(w, s)
 		}
 	}},
-	"void": {1, func(w *world, s step) {
-		if w.provider == "omise" {
-			payer("the authorization of %s is voided", simulator.Refunded, simulator.Open)(w, s)
-		}
-	}},
+	"void":    {1, (*world).voidAuthorization},
+	"forget":  {1, onAccount((*world).forget)},
 	"run out": {2, payer("%s runs out at the provider", simulator.Expired, simulator.Open)},
 	"reopen":  {2, onSession((*world).reopen)},
 	"outage": {2, func(w *world, _ step) {
@@ -207,6 +204,35 @@ func (w *world) ignore(key objectKey, _ v1alpha1.GenericProvider, s step) {
 	w.sites[at.site].draw(at.id, acceptedAlone, 9)
 	w.create(w.newSession("ignored", choose(s, "namespace", namespaces...), key, at.id))
 	sleep(w.ctx, choose(s, "waits", time.Minute, 18*time.Minute))
+}
+
+// voidAuthorization creates a session of a card that was authorized, and voids that, which Omise calls reversed.
+func (w *world) voidAuthorization(s step) {
+	if w.provider != "omise" {
+		return
+	}
+	key, id := w.account(s), w.newID()
+	site := w.sites[w.ledgers.account(key, nil).site]
+	w.addUpstream(site, simulator.Object{ID: id, State: simulator.Open, Variant: simulator.Authorized})
+	w.create(w.newSession("authorized", choose(s, "namespace", namespaces...), key, id, drawOptions(s)...))
+	sleep(w.ctx, choose(s, "gap", 0, 50*time.Millisecond, time.Second))
+	w.sayf("the authorization of %s is voided", id)
+	w.setState(site, id, simulator.Refunded)
+}
+
+// forget lets the provider refuse to expire a session, and then not know it for a while, and deletes its object.
+func (w *world) forget(key objectKey, _ v1alpha1.GenericProvider, s step) {
+	at := payment{w.ledgers.account(key, nil).site, w.newID()}
+	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
+	w.sayf("the first call to expire %s: %s, and then: %s", at.id, refusal.sentence, unknown.sentence)
+	w.trouble(at, key, refusal.sentence)
+	w.sites[at.site].draw(at.id, refusal, 1)
+	w.sites[at.site].draw(at.id, unknown, 5)
+	of := w.newSession("forgotten", choose(s, "namespace", namespaces...), key, at.id)
+	w.create(of)
+	sleep(w.ctx, choose(s, "gap", time.Second, 12*time.Second))
+	w.sayf("a user deletes %s", nameOf(of))
+	w.remove(of)
 }
 
 // twist draws a twist for the next calls about a session.

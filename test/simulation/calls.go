@@ -93,7 +93,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 		w.checkProtected(of)
 		made.accounts[accountOf(of)] = true
 		if one && made.operation == simulator.Expire {
-			w.checkPaying(at)
+			w.checkPaying(proved, at, of)
 			w.checkConfirmed(process, made, of)
 			w.checkPatience(proved, made, of)
 			if isClosed(of.Status.State) && w.isAlone() && !w.isReplaced(at) {
@@ -157,10 +157,12 @@ func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.Pa
 	}
 }
 
-// checkPaying refuses an expire call about a session whose last read has shown that it is being paid.
-func (w *world) checkPaying(at payment) {
+// checkPaying refuses an expire call about a session whose last read has shown that it is being paid. A process that
+// has died before it wrote that leaves no trace of it.
+func (w *world) checkPaying(proved proof, at payment, of *v1alpha1.PaymentSession) {
 	known := w.ledgers.payment(at, nil)
-	if known.shown == v1alpha1.SessionStateProcessing && known.variant == "" && !w.isReplaced(at) {
+	isKnown := proved.isPaying || of.Status.State == v1alpha1.SessionStateProcessing
+	if known.shown == v1alpha1.SessionStateProcessing && isKnown && known.variant == "" && !w.isReplaced(at) {
 		w.findf("%s is called to be expired, and the last read has shown a payment in flight", at.id)
 	}
 }

@@ -123,10 +123,7 @@ func (p plan) run() *world {
 	}
 	w.start()
 	for _, step := range p.Steps {
-		if step.Pause > 0 {
-			sleep(w.ctx, step.Pause)
-		}
-		w.checkLate()
+		w.pass(step.Pause)
 		actions[step.Action].do(w, step)
 	}
 	w.checkLate()
@@ -145,6 +142,23 @@ func (p plan) run() *world {
 		site.upstreams.Close()
 	}
 	return w
+}
+
+// pass lets time pass, and checks what is late again and again in the first hour.
+func (w *world) pass(pause time.Duration) {
+	const often = 4 * time.Minute
+	for range 15 {
+		if pause <= often {
+			break
+		}
+		sleep(w.ctx, often)
+		w.checkLate()
+		pause -= often
+	}
+	if pause > 0 {
+		sleep(w.ctx, pause)
+	}
+	w.checkLate()
 }
 
 func (w *world) alive() bool { return w.ctx.Err() == nil }

@@ -116,8 +116,9 @@ type accountFacts struct {
 	// shortly before each of them.
 	rejections map[string]time.Time
 	trusted    bool
-	// acceptedAt is when a call that no other account can have made was last accepted.
-	acceptedAt time.Time
+	// acceptedAt is when a call that no other account can have made was last accepted, and provenAt when an expire call
+	// was, which proves most.
+	acceptedAt, provenAt time.Time
 	// troubled is when it last did not work well.
 	troubled time.Time
 }

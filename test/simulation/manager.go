@@ -141,6 +141,8 @@ type proof struct {
 	recognizedAt  time.Time
 	// ineffective counts the accepted expire calls in a row that changed nothing.
 	ineffective int
+	// isPaying is true where the last read has shown a payment in flight.
+	isPaying bool
 	// lostAt is when the reply to an expire call that had its effect was lost.
 	lostAt time.Time
 }

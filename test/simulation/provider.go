@@ -229,6 +229,10 @@ func (w *world) handleReply(process *process, made *exchange) {
 	access := made.request.URL.Host + made.request.Header.Get("Authorization") + made.request.URL.RawQuery
 	unknown := made.unknown && code == http.StatusNotFound
 	isShared := strings.Contains(made.objects, " ")
+	if made.operation == simulator.Observe {
+		isPaying := made.plain && code < 300 && made.shown == v1alpha1.SessionStateProcessing
+		process.prove(made.payment(), func(proved *proof) { proved.isPaying = isPaying })
+	}
 	w.ledgers.payment(made.payment(), func(l *ledger) {
 		l.lastEnd = now
 		// The replies about a session that several objects name are in a row for each object alone.

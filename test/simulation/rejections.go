@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
 )
 
 // rejectionTime is how long a rejection explains what a status says: until a probe of the account shows otherwise.
@@ -22,8 +23,11 @@ func (w *world) noteRejection(process *process, made *exchange) {
 		w.ledgers.account(key, func(known *accountFacts) {
 			maps.DeleteFunc(known.rejections, func(_ string, at time.Time) bool { return now.Sub(at) > rejectionTime })
 			switch {
-			case made.reply.Code < 300 && len(made.accounts) == 1:
+			case made.plain && made.reply.Code < 300 && len(made.accounts) == 1:
 				known.acceptedAt = now
+				if made.operation == simulator.Expire {
+					known.provenAt = now
+				}
 			case made.reply.Code == http.StatusUnauthorized:
 				// Calls go on for a while with the credentials of before a change.
 				recent := now.Sub(known.acceptedAt) < 10*time.Minute &&
@@ -46,4 +50,22 @@ func (w *world) mayBeRejected(of *v1alpha1.PaymentSession) bool {
 		rejected, trusted = len(known.rejections), known.trusted
 	})
 	return own || rejected > 1 || !trusted || w.calmFor() < rejectionTime
+}
+
+// checkRecovered refuses that a status still says that the credentials are rejected, a while after an accepted call of
+// the account has shown that they are not.
+func (w *world) checkRecovered(of *v1alpha1.PaymentSession) {
+	const grace = 3 * time.Minute
+	if reasonOf(of) != v1alpha1.ReasonCredentialsRejected || w.haunted != "" || isDeleting(of) && !hasFinalizer(of) {
+		return
+	}
+	known := w.ledgers.account(accountOf(of), nil)
+	isProven := time.Since(known.provenAt) > grace && known.provenAt.After(known.troubled)
+	for _, at := range known.rejections {
+		isProven = isProven && at.Before(known.provenAt)
+	}
+	if isProven && w.isAlone() && w.isUsable(accountOf(of)) && !w.holdsBack(of) {
+		w.findf("%s says that the credentials are rejected, %s after a call of its account was accepted", nameOf(of),
+			time.Since(known.provenAt))
+	}
 }

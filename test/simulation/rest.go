@@ -63,7 +63,7 @@ func (w *world) heal(patient bool) {
 		}
 	}
 	if patient {
-		sleep(w.ctx, 8*time.Hour)
+		w.pass(8 * time.Hour)
 		return
 	}
 	for _, key := range w.accountKeys() {

@@ -209,6 +209,8 @@ func (w *world) checkLate() {
 		}
 		w.checkIneffective(of)
 		w.checkSilence(of)
+		w.checkRecovered(of)
+		w.checkRefreshed(of)
 		if reasonOf(of) == "" && !isDeleting(of) && time.Since(of.CreationTimestamp.Time) > recovery && !w.holdsBack(of) {
 			w.findf("%s has no status after %s", nameOf(of), time.Since(of.CreationTimestamp.Time))
 		}
@@ -254,6 +256,16 @@ func (w *world) checkSilence(of *v1alpha1.PaymentSession) {
 	isRejected := ready != nil && ready.Reason == v1alpha1.ReasonCredentialsRejected
 	if isRejected && time.Since(ready.LastTransitionTime.Time) > grace {
 		w.findf("%s has no status, and the credentials of its account are rejected", nameOf(of))
+	}
+}
+
+// checkRefreshed refuses that a refresh is ignored.
+func (w *world) checkRefreshed(of *v1alpha1.PaymentSession) {
+	asked := of.Annotations[v1alpha1.ReconcileAtAnnotation]
+	since := time.Since(w.ledgers.object(of.UID, nil).askedAt)
+	isTroubled := w.hasTrouble(of) || w.holdsBack(of) || !w.isUsable(accountOf(of)) || of.Spec.Suspend || !w.valid(of)
+	if asked != "" && asked != of.Status.LastHandledReconcileAt && since > recovery && !isTroubled && !isDeleting(of) {
+		w.findf("the refresh of %s was not handled for %s (%s)", nameOf(of), since, reasonOf(of))
 	}
 }
 

@@ -47,6 +47,24 @@ var acceptedAlone = twist{
 	},
 }
 
+// refusal is the twist of an expire call that is refused without a code that says why.
+var refusal = twist{
+	sentence: "refused", operation: simulator.Expire,
+	apply: func(_ *world, made *exchange) {
+		made.plain = true
+		made.respond(http.StatusBadRequest, map[string]any{"message": "no"})
+	},
+}
+
+// unknown is the twist of a call that is answered as the provider does about a session that it does not know.
+var unknown = twist{
+	sentence: "the provider does not know it",
+	apply: func(_ *world, made *exchange) {
+		made.plain, made.unknown = true, true
+		made.answer(made.site.empty, made.request)
+	},
+}
+
 var twists = []twist{
 	acceptedAlone,
 	{sentence: "the reply is about a paid session", apply: aboutAnother(paidDecoy)},
@@ -58,13 +76,7 @@ var twists = []twist{
 			made.answer(made.site.empty, made.about(w.decoy(unknownDecoy)))
 		},
 	},
-	{
-		sentence: "the provider does not know it",
-		apply: func(_ *world, made *exchange) {
-			made.plain, made.unknown = true, true
-			made.answer(made.site.empty, made.request)
-		},
-	},
+	unknown,
 	{
 		sentence: "the server does not know the path",
 		apply:    func(_ *world, made *exchange) { made.respond(http.StatusNotFound, noSuchPath[made.provider]) },
