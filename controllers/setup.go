@@ -63,8 +63,8 @@ const (
 	maxRetry = time.Minute
 )
 
-// controllerOptions returns the options of every controller. With controller-runtime's own limiter an object waits up to
-// 17 minutes after the API server has failed for a while, and a deletion with it.
+// controllerOptions returns the options of every controller. With controller-runtime's own limiter an object, and a
+// deletion that waits for it, may wait for 17 minutes after the API server has failed for a while.
 func controllerOptions(workers int, newQueue NewQueue) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
