@@ -149,6 +149,7 @@ func (w *world) noteAccount(changed change) {
 	case *corev1.Secret:
 		before, _ := changed.before.(*corev1.Secret)
 		w.checkUnprotected(before, changed.after)
+		w.checkSecretLetGo(changed)
 		if before != nil && changed.after != nil && reflect.DeepEqual(before.Data, object.Data) {
 			return
 		}
@@ -178,7 +179,7 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 		}
 	})
 	if changed.was != nil && isProtected(changed.was) && (changed.after == nil || !isProtected(changed.after)) {
-		w.checkLetGo(key)
+		w.checkLetGo(key, fmt.Sprintf("%s %s", key.kind, key.NamespacedName))
 	}
 	if before != nil && changed.after != nil && reflect.DeepEqual(specOf(before), specOf(object)) {
 		return
@@ -199,8 +200,8 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 	})
 }
 
-// checkLetGo refuses to release a provider object that a session needs. The API server is locked.
-func (w *world) checkLetGo(key objectKey) {
+// checkLetGo refuses to release a provider object, or its Secret, that a session needs. The API server is locked.
+func (w *world) checkLetGo(key objectKey, released string) {
 	// The operator lists the sessions, and the provider is changed a moment later.
 	const moment = 25 * time.Millisecond
 	if w.isUninstalling() || len(w.running()) != 1 {
@@ -213,7 +214,7 @@ func (w *world) checkLetGo(key objectKey) {
 		}
 		wanted := !isDeleting(of) && wantsBySpec(of, time.Now()) && wantsBySpec(of, w.clock())
 		if !isClosed(of.Status.State) && w.valid(of) && !w.isRefusedForGood(of) && (hasFinalizer(of) || wanted) {
-			w.findf("%s %s is released, and %s needs it", key.kind, key.NamespacedName, nameOf(of))
+			w.findf("%s is released, and %s needs it", released, nameOf(of))
 		}
 	}
 }
@@ -236,6 +237,22 @@ func (w *world) checkUnprotected(before *corev1.Secret, after client.Object) {
 		isRecent := time.Since(w.ledgers.account(key, nil).renamedAt) < moment
 		if names && w.secretOf(key).Namespace == before.Namespace && !isRecent {
 			w.findf("Secret %s loses its finalizer, and %s %s names it", nameOf(before), key.kind, key.NamespacedName)
+		}
+	}
+}
+
+// checkSecretLetGo refuses to release a Secret that is being deleted and that a session needs. The API server is locked.
+func (w *world) checkSecretLetGo(changed change) {
+	was := changed.was
+	if was == nil || !isDeleting(was) || !isProtected(was) || changed.after != nil && isProtected(changed.after) {
+		return
+	}
+	for _, key := range w.accountKeys() {
+		provider, _ := w.server.objects[key].(v1alpha1.GenericProvider)
+		isRecent := time.Since(w.ledgers.account(key, nil).renamedAt) < stale
+		names := provider != nil && nameOfSecret(provider) == was.GetName() && !isRecent
+		if names && w.secretOf(key).Namespace == was.GetNamespace() {
+			w.checkLetGo(key, "Secret "+client.ObjectKeyFromObject(was).String())
 		}
 	}
 }

@@ -52,7 +52,8 @@ var themes = [][]string{
 	{"reject", "haunt", "reject storm", "refresh"},
 	{"flood", "rotate key", "restore key"},
 	{"move provider", "fix account", "delete"},
-	{"move at once", "expire", "failing API"},
+	{"move at once", "move meanwhile", "expire", "failing API"},
+	{"keep longer", "recreate", "stale caches"},
 	{"move at once"},
 	{"schedule", "refresh", "pause", "throttle by hour"},
 	{"throttle", "throttle by 503", "outage", "suspend", "schedule"},
@@ -71,7 +72,7 @@ var themes = [][]string{
 	{"kill soon", "failing API", "drop after all", "500 after all"},
 	{"twist", "refuse", "forbid", "refresh"},
 	{"twist", "forget", "conflicts"},
-	{"change provider", "refresh", "run out"},
+	{"stop polling", "change provider", "refresh", "run out"},
 	{"ignore", "drop after all", "500 after all", "hang", "expire"},
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -47,12 +46,15 @@ var accountActions = map[string]action{
 		w.sayf("a user changes provider %s %s: %s", key.kind, key.NamespacedName, patch)
 		w.change(provider, patch)
 	})},
-	"move provider": {2, onAccount((*world).moveProvider)},
-	"move at once":  {2, onSession((*world).moveAtOnce)},
-	"outdate":       {2, onAccount((*world).outdate)},
-	"hesitate":      {2, onAccount((*world).hesitate)},
-	"fix account":   {2, onAccount((*world).fixAccount)},
-	"exchange key":  {1, (*world).exchangeKey},
+	"stop polling":   {1, onAccount((*world).stopPolling)},
+	"move provider":  {2, onAccount((*world).moveProvider)},
+	"move at once":   {2, onSession((*world).moveAtOnce)},
+	"move meanwhile": {1, onAccount((*world).moveMeanwhile)},
+	"keep longer":    {1, onAccount((*world).keepLonger)},
+	"outdate":        {2, onAccount((*world).outdate)},
+	"hesitate":       {2, onAccount((*world).hesitate)},
+	"fix account":    {2, onAccount((*world).fixAccount)},
+	"exchange key":   {1, (*world).exchangeKey},
 	"allow": {2, func(w *world, s step) {
 		if provider := w.providerAt(w.accountKeys()[3]); provider != nil {
 			patch := choose(s, "allowed", allowNone, allowAll)
@@ -102,24 +104,6 @@ func (w *world) createOpen(key objectKey, s step) *v1alpha1.PaymentSession {
 	return of
 }
 
-// hesitate lets a provider object name a Secret without keys for a moment.
-func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s step) {
-	_ = w.server.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Namespace: w.secretOf(key).Namespace, Name: emptySecret,
-	}})
-	switch s.roll("failing", 3) {
-	case 0:
-		w.setTrouble(trouble{requests: 50})
-	case 1:
-		w.setTrouble(trouble{requests: 80, lag: 8 * time.Second})
-	}
-	w.sayf("provider %s %s names a Secret without keys for a moment", key.kind, key.NamespacedName)
-	for _, name := range []string{emptySecret, w.provider} {
-		w.change(provider, fmt.Sprintf(`{"spec":{"credentialsSecretRef":{"name":%q}}}`, name))
-		sleep(w.ctx, choose(s, "moment", 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second))
-	}
-}
-
 // fixAccount creates a session that the provider does not know and deletes it, and then names another endpoint or key.
 func (w *world) fixAccount(key objectKey, provider v1alpha1.GenericProvider, s step) {
 	of := w.newSession("unknown", choose(s, "namespace", namespaces...), key, w.newID())
@@ -151,43 +135,6 @@ func (w *world) exchangeKey(step) {
 		if w.server.get(w.secretOf(key), secret) == nil {
 			w.change(secret, string(text))
 		}
-	}
-}
-
-// moveAtOnce requests a refresh of a session, or deletes it, and moves its provider while the calls are on their way.
-func (w *world) moveAtOnce(of *v1alpha1.PaymentSession, s step) {
-	if at, _ := w.paymentOf(of); s.roll("rejected", 2) == 0 && w.stateAt(at) != "" {
-		w.faultNext(at, accountOf(of), "401", 1, rejected)
-	}
-	if s.roll("failing", 3) == 0 {
-		w.setTrouble(trouble{requests: 65})
-	}
-	switch s.roll("deletes", 3) {
-	case 0:
-		w.sayf("a user deletes %s", nameOf(of))
-		w.remove(of)
-	case 1:
-		at, _ := w.paymentOf(of)
-		w.sayf("a user sets desiredState: expired on %s", nameOf(of))
-		if w.provider != "helio" && w.stateAt(at) != "" {
-			w.sayf("the next call about %s: %s", at.id, acceptedAlone.sentence)
-			w.trouble(at, accountOf(of), acceptedAlone.sentence)
-			w.sites[at.site].draw(at.id, acceptedAlone, 1)
-		}
-		if other := w.sites[1-at.site]; other.upstreams.State(w.provider, at.id) == "" && w.stateAt(at) == simulator.Open {
-			w.addUpstream(other, simulator.Object{ID: at.id, State: simulator.Open})
-		}
-		w.change(of, `{"spec":{"desiredState":"expired"}}`)
-	default:
-		refresh(w, of, s)
-	}
-	sleep(w.ctx, choose(s, "gap", 5*time.Millisecond, 30*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond,
-		2*time.Second, 6*time.Second))
-	if provider := w.providerAt(accountOf(of)); provider != nil {
-		w.moveProvider(accountOf(of), provider, s)
-	}
-	if s.roll("waits", 3) == 0 {
-		sleep(w.ctx, 75*time.Second)
 	}
 }
 

@@ -321,39 +321,6 @@ func (w *world) hasRestored(of *v1alpha1.PaymentSession) bool {
 	return true
 }
 
-// changeMind lets a session expire in a moment, and takes that back a moment before or after.
-func (w *world) changeMind(of *v1alpha1.PaymentSession, s step) {
-	w.schedule(of, 3*time.Second)
-	sleep(w.ctx, choose(s, "thinks", 50*time.Millisecond, time.Second, 2500*time.Millisecond, 3*time.Second))
-	patch := choose(s, "takes back", `{"spec":{"expireAt":null}}`, `{"spec":{"suspend":true}}`,
-		`{"spec":{"expireAt":"2030-01-01T00:00:00Z"}}`)
-	w.stall(s)
-	w.sayf("a user changes %s: %s", nameOf(of), patch)
-	w.change(of, patch)
-}
-
-// recreate replaces an object of the policy Retain by another one of the same name.
-func (w *world) recreate(of *v1alpha1.PaymentSession, s step) {
-	patch := `{"spec":{"deletionPolicy":"Retain"}}`
-	if s.roll("scheduled", 2) == 0 {
-		patch = fmt.Sprintf(`{"spec":{"deletionPolicy":"Retain","expireAt":%q}}`, at(4*time.Second).UTC().Format(time.RFC3339))
-	}
-	w.sayf("a user changes %s: %s", nameOf(of), patch)
-	w.change(of, patch)
-	sleep(w.ctx, choose(s, "thinks", 0, 30*time.Millisecond))
-	w.stall(s)
-	w.sayf("a user deletes %s", nameOf(of))
-	w.remove(of)
-	again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
-	if s.roll("other", 2) == 0 {
-		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
-		again = gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, drawOptions(s)...)
-	}
-	again.Spec.ProviderRef = of.Spec.ProviderRef
-	sleep(w.ctx, time.Duration(s.roll("gap", 30))*2*time.Millisecond)
-	w.create(again)
-}
-
 // holdLater adds somebody else's finalizer to an object a moment later, and removes it a while after that.
 func (w *world) holdLater(uid types.UID, name types.NamespacedName, delay time.Duration) {
 	w.background.Go(func() {

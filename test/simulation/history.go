@@ -146,8 +146,8 @@ func (p plan) run() *world {
 
 // pass lets time pass, and checks what is late again and again in the first hour.
 func (w *world) pass(pause time.Duration) {
-	const often = 4 * time.Minute
-	for range 15 {
+	const often = 2 * time.Minute
+	for range 30 {
 		if pause <= often {
 			break
 		}

@@ -51,21 +51,3 @@ func (w *world) mayBeRejected(of *v1alpha1.PaymentSession) bool {
 	})
 	return own || rejected > 1 || !trusted || w.calmFor() < rejectionTime
 }
-
-// checkRecovered refuses that a status still says that the credentials are rejected, a while after an accepted call of
-// the account has shown that they are not.
-func (w *world) checkRecovered(of *v1alpha1.PaymentSession) {
-	const grace = 3 * time.Minute
-	if reasonOf(of) != v1alpha1.ReasonCredentialsRejected || w.haunted != "" || isDeleting(of) && !hasFinalizer(of) {
-		return
-	}
-	known := w.ledgers.account(accountOf(of), nil)
-	isProven := time.Since(known.provenAt) > grace && known.provenAt.After(known.troubled)
-	for _, at := range known.rejections {
-		isProven = isProven && at.Before(known.provenAt)
-	}
-	if isProven && w.isAlone() && w.isUsable(accountOf(of)) && !w.holdsBack(of) {
-		w.findf("%s says that the credentials are rejected, %s after a call of its account was accepted", nameOf(of),
-			time.Since(known.provenAt))
-	}
-}

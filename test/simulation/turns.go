@@ -5,7 +5,6 @@ package simulation
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -82,6 +81,10 @@ func (w *world) storm(rejected bool, s step) {
 	}
 	w.flooded = true
 	count := 11 + s.roll("many", 6)
+	if rejected {
+		// Each of them soon has its turn to probe.
+		count = 2 + s.roll("few", 3)
+	}
 	w.sayf("%d sessions of %s %s are created, and the provider is down when they are to be expired", count, key.kind, key.Name)
 	var created []*v1alpha1.PaymentSession
 	for range count {
@@ -157,106 +160,6 @@ const (
 	slow    = `{"spec":{"rateLimit":{"requests":6,"per":"1m","burst":1}}}`
 	fast    = `{"spec":{"rateLimit":{"requests":10,"per":"1s","burst":20}}}`
 )
-
-// outdate lets the call about a session wait for the limit of its account, and takes the cause of the call away
-// meanwhile, which the caches do not show before the call is made.
-func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step) {
-	scheduled := s.roll("scheduled", 2) == 0
-	fails := scheduled && s.roll("fails", 3) == 0
-	if fails {
-		w.sayf("a user lowers the limit of %s %s to a call in a minute", key.kind, key.Name)
-		w.change(provider, slowest)
-	} else {
-		w.sayf("a user lowers the limit of %s %s to a call in 10 s", key.kind, key.Name)
-		w.change(provider, slow)
-	}
-	sleep(w.ctx, 500*time.Millisecond)
-	id := w.newID()
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("waiting", choose(s, "namespace", namespaces...), key, id, gen.Active)
-	if scheduled {
-		of.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
-	}
-	w.create(of)
-	// The first read leaves no call for the next one.
-	sleep(w.ctx, 700*time.Millisecond)
-	if scheduled {
-		w.sayf("expireAt of %s passes", nameOf(of))
-		w.change(of, fmt.Sprintf(`{"spec":{"expireAt":%q}}`, at(0).UTC().Format(time.RFC3339)))
-	} else {
-		w.sayf("a user deletes %s", nameOf(of))
-		w.remove(of)
-	}
-	if fails {
-		// The status says then that the call waits, and no timer is left.
-		sleep(w.ctx, 15*time.Second)
-		w.sayf("sessions cannot be read, and the limit of %s %s is as before", key.kind, key.Name)
-		w.setTrouble(trouble{requests: 100, only: v1alpha1.KindPaymentSession})
-		w.change(provider, fast)
-		sleep(w.ctx, 200*time.Millisecond)
-		w.setTrouble(trouble{})
-		return
-	}
-	sleep(w.ctx, choose(s, "seen", 20*time.Millisecond, time.Second))
-	w.stopCaches()
-	w.takeCauseAway(of, scheduled, s)
-	sleep(w.ctx, 14*time.Second)
-	w.change(provider, fast)
-}
-
-// pauseBefore lets the provider ask an account for a pause, so that a read of one of its sessions waits for minutes,
-// and expireAt of that session passes meanwhile.
-func (w *world) pauseBefore(of *v1alpha1.PaymentSession, s step) {
-	key := accountOf(of)
-	if reasonOf(of) != v1alpha1.ReasonObserved || isDeleting(of) {
-		return
-	}
-	at := payment{w.ledgers.account(key, nil).site, w.newID()}
-	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
-	w.faultNext(at, key, "429 for an hour", 1, throttled(http.StatusTooManyRequests, "3600"))
-	w.create(w.newSession("throttled", of.Namespace, key, at.id, gen.Active))
-	sleep(w.ctx, 500*time.Millisecond)
-	refresh(w, of, s)
-	sleep(w.ctx, choose(s, "gap", 100*time.Millisecond, 2*time.Second))
-	w.schedule(of, 20*time.Second)
-	sleep(w.ctx, 2*time.Minute)
-}
-
-// takeCauseAway changes what an expiry that waits is made for: a time that has passed, or a deletion.
-func (w *world) takeCauseAway(of *v1alpha1.PaymentSession, scheduled bool, s step) {
-	takes := s.roll("takes away", 4)
-	switch {
-	case takes == 0:
-		w.sayf("a user suspends %s", nameOf(of))
-		w.change(of, `{"spec":{"suspend":true}}`)
-	case takes == 1 && scheduled:
-		w.sayf("a user removes expireAt of %s", nameOf(of))
-		w.change(of, `{"spec":{"expireAt":null}}`)
-	case takes == 1:
-		w.sayf("a user sets deletionPolicy: Retain on %s", nameOf(of))
-		w.change(of, `{"spec":{"deletionPolicy":"Retain"}}`)
-	case scheduled:
-		w.sayf("a user deletes %s", nameOf(of))
-		w.remove(of)
-		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
-		again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, gen.ExpireAt(at(0).Time))
-		again.Spec.ProviderRef = of.Spec.ProviderRef
-		w.create(again)
-	default:
-		namespace := of.Namespace
-		if accountOf(of).Namespace == "" && s.roll("elsewhere", 2) == 0 {
-			// Namespaces do not decide for each other.
-			namespace = choose(s, "namespace of the copy", namespaces...)
-		}
-		copied := gen.Session(namespace, of.Name+"-again", of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
-		copied.Spec.ProviderRef = of.Spec.ProviderRef
-		if !w.policy {
-			// Otherwise the operator adds the finalizer when it sees the object.
-			copied.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
-		}
-		w.create(copied)
-	}
-}
 
 // checkTurn refuses that one tenant's calls keep another's waiting. The API server is locked.
 func (w *world) checkTurn(made *exchange) {

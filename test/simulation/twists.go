@@ -285,6 +285,9 @@ func (w *world) dress(made *exchange) {
 				body["status"], body["expired"] = "expired", true
 			}
 		})
+	case made.provider == "omise" && state == simulator.Refunded && known.variant == simulator.Authorized:
+		// An authorization that was voided may keep its status.
+		made.change(func(body map[string]any) { body["status"] = "successful" })
 	case made.provider == "circle" && state == simulator.Paid && known.endsTwice:
 		made.change(func(body map[string]any) {
 			visit(body, func(object map[string]any) {
