@@ -22,6 +22,9 @@ import (
 func (r *ProviderReconciler) syncAccount(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
 	wanted, err := r.connect(ctx, provider)
 	if errors.Is(err, errUnprotected) {
+		// The in-use controller requeues this provider when the Secret is protected. Nothing else tells it that a Secret
+		// was recreated, because Secrets are not watched.
+		r.InUse.Enqueue(ctrl.Request{NamespacedName: keyOf(provider).NamespacedName}, 0, urgent)
 		err = r.unprotected(provider)
 	}
 	var obstacle *unready
@@ -90,6 +93,9 @@ func (r *ProviderReconciler) closeAccount(known *entry, provider v1alpha1.Generi
 	known.close()
 	wanted.access = access{}
 	known.settings = wanted
+	if obstacle.reason != v1alpha1.ReasonCredentialsUnprotected {
+		known.unprotectedSince = time.Time{}
+	}
 	if obstacle.reason == v1alpha1.ReasonClassNotFound {
 		// The class is a label of metrics. The name of a class that does not exist could be anything.
 		known.class = ""

@@ -80,8 +80,7 @@ func (r *ProviderReconciler) Reconcile(ctx context.Context, request ctrl.Request
 		err = errors.Join(err, r.enqueueSessions(ctx, key))
 	}
 	if errors.Is(err, errUnprotected) {
-		// Make no calls before the Secret is protected. The in-use controller requeues this provider then.
-		r.InUse.Enqueue(request, 0, urgent)
+		// Make no calls before the Secret is protected.
 		return ctrl.Result{RequeueAfter: urgentSecretInterval}, nil
 	}
 	if err != nil {

@@ -96,7 +96,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 			w.checkPaying(proved, at, of)
 			w.checkConfirmed(process, made, of)
 			w.checkPatience(proved, made, of)
-			if isClosed(of.Status.State) && w.isAlone() && !w.isReplaced(at) {
+			if isClosed(of.Status.State) && w.isAlone(stale) && !w.isReplaced(at) {
 				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
 			}
 		}

@@ -55,7 +55,7 @@ func (w *world) checkIneffective(of *v1alpha1.PaymentSession) {
 	at, _ := w.paymentOf(of)
 	stalls := conditionOf(of, v1alpha1.ConditionStalled)
 	isTold := stalls != nil && stalls.Status == metav1.ConditionTrue
-	if reasonOf(of) != v1alpha1.ReasonAwaitingConfirmation || isTold || !w.isAlone() || w.hasTrouble(of) {
+	if reasonOf(of) != v1alpha1.ReasonAwaitingConfirmation || isTold || !w.isAlone(stale) || w.hasTrouble(of) {
 		return
 	}
 	proved := w.running()[0].proved(at)
@@ -94,7 +94,7 @@ func (w *world) checkRecovered(of *v1alpha1.PaymentSession) {
 			isProven = isProven && at.Before(known.provenAt) && id != w.ledgers.fold(of.Spec.SessionID)
 		}
 	}).provenAt
-	if isProven && w.isAlone() && w.isUsable(accountOf(of)) && !w.holdsBack(of) {
+	if isProven && w.isAlone(stale) && w.isUsable(accountOf(of)) && !w.holdsBack(of) {
 		w.findf("%s says that the credentials are rejected, %s after a call of its account was accepted", nameOf(of),
 			time.Since(provenAt))
 	}

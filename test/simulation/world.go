@@ -177,11 +177,11 @@ func (w *world) end(how func(*process)) {
 	}
 }
 
-// isAlone reports whether one process runs, and has seen what another one wrote.
-func (w *world) isAlone() bool {
+// isAlone reports whether one process runs, and no other one did for a while.
+func (w *world) isAlone(duration time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.processes) == 1 && time.Since(w.endedAt) > stale
+	return len(w.processes) == 1 && time.Since(w.endedAt) > duration
 }
 
 // replace starts another manager process in the place of one that has died.
