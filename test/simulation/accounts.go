@@ -241,7 +241,8 @@ func (w *world) checkUnprotected(before *corev1.Secret, after client.Object) {
 	}
 }
 
-// checkSecretLetGo refuses to release a Secret that is being deleted and that a session needs. The API server is locked.
+// checkSecretLetGo refuses to release a Secret that is being deleted and that a session needs. The API server is
+// locked.
 func (w *world) checkSecretLetGo(changed change) {
 	was := changed.was
 	if was == nil || !isDeleting(was) || !isProtected(was) || changed.after != nil && isProtected(changed.after) {

@@ -96,7 +96,10 @@ func (w *world) checkStart(process *process, made *exchange) {
 			w.checkPaying(proved, at, of)
 			w.checkConfirmed(process, made, of)
 			w.checkPatience(proved, made, of)
-			if isClosed(of.Status.State) && w.isAlone(stale) && !w.isReplaced(at) {
+			// A write that had its effect and an error is not known before the cache shows it.
+			since := time.Since(w.ledgers.object(of.UID, nil).reasonSince)
+			isKnown := w.isAlone(stale) && (w.calmFor() > stale || since > stale)
+			if isClosed(of.Status.State) && isKnown && !w.isReplaced(at) {
 				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
 			}
 		}

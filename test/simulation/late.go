@@ -114,7 +114,8 @@ func (w *world) checkRefreshed(of *v1alpha1.PaymentSession) {
 func (w *world) checkOrphan(of *v1alpha1.PaymentSession) {
 	const grace = time.Minute
 	goneAt, known := w.ledgers.account(accountOf(of), nil).goneAt, w.ledgers.object(of.UID, nil)
-	if goneAt.IsZero() || time.Since(goneAt) < grace || time.Since(known.touched) < grace || w.providerAt(accountOf(of)) != nil {
+	isRecent := time.Since(goneAt) < grace || time.Since(known.touched) < grace
+	if goneAt.IsZero() || isRecent || w.providerAt(accountOf(of)) != nil {
 		return
 	}
 	isSettled := isClosed(of.Status.State) || of.Spec.Suspend || !w.valid(of) || w.isRefusedForGood(of) || isDeleting(of)
