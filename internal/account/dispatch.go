@@ -151,9 +151,9 @@ type dispatched struct {
 }
 
 // outcome returns the outcome of a call that was made.
-func (d dispatched) outcome(result call.Result) call.Outcome {
+func (d dispatched) outcome(result call.Result, endedAt time.Time) call.Outcome {
 	return call.Outcome{
-		Operation: d.Operation, Result: result, Made: true, AccountEpoch: d.epoch, AccessEpoch: d.access,
+		Operation: d.Operation, Result: result, Made: true, EndedAt: endedAt, AccountEpoch: d.epoch, AccessEpoch: d.access,
 	}
 }
 

@@ -75,7 +75,7 @@ func (a *Account) complete(done dispatched, result call.Result) {
 	if forgotten := a.inFlight[done.Session]; forgotten {
 		a.credentials.forget(done.Session)
 	} else if done.config.Endpoint == a.config.Endpoint {
-		a.outcomes[done.Session] = done.outcome(result)
+		a.outcomes[done.Session] = done.outcome(result, a.now())
 	}
 	delete(a.inFlight, done.Session)
 	a.mu.Unlock()

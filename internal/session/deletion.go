@@ -157,11 +157,12 @@ func LeavesPayable(stillPayable string) string {
 // replies must be the same for longer.
 func (d *decision) handleMissing() Action {
 	if d.memory.MissingSince.IsZero() || d.memory.MissingAccess != d.Outcome.AccessEpoch {
-		d.memory.MissingSince, d.memory.MissingAccess = d.Now, d.Outcome.AccessEpoch
+		d.memory.MissingSince, d.memory.MissingAccess = d.Outcome.EndedAt, d.Outcome.AccessEpoch
 	}
-	left := missingInterval - d.Now.Sub(d.memory.MissingSince)
+	// The time between the replies counts, and not the time until they are handled.
+	left := missingInterval - d.Outcome.EndedAt.Sub(d.memory.MissingSince)
 	if !d.AccountFound {
-		left = Patience - d.Now.Sub(d.memory.MissingSince)
+		left = Patience - d.Outcome.EndedAt.Sub(d.memory.MissingSince)
 	}
 	if left <= 0 {
 		return d.release("the provider does not know it")

@@ -115,6 +115,12 @@ func TestDecideDeletion(t *testing.T) {
 			given(deleting, afterOutcome(expire, v1alpha1.OutcomeNotFound),
 				remembering(Memory{Deleting: true, MissingSince: now.Add(-Patience)})),
 			ended{Release: true, LeavesPayable: true}},
+		{"not found for 2 minutes, which is handled only when the same replies are an hour old: call again",
+			given(deleting, afterOutcome(expire, v1alpha1.OutcomeNotFound), func(f *Input) {
+				f.Memory = Memory{Deleting: true, MissingSince: now.Add(-time.Hour)}
+				f.Outcome.EndedAt = now.Add(-time.Hour).Add(missingInterval)
+			}),
+			ended{Reason: "SessionNotFound", Wait: missingInterval}},
 		{"not found with the previous credentials, and now with others: start again",
 			given(deleting, found, afterOutcome(expire, v1alpha1.OutcomeNotFound),
 				remembering(Memory{Deleting: true, MissingSince: now.Add(-time.Hour), MissingAccess: 7})),

@@ -74,7 +74,9 @@ func showingStalled(reason string) func(*Input) {
 // after gives the decision the outcome of a call that was made.
 func after(operation v1alpha1.Operation, result call.Result) func(*Input) {
 	return func(f *Input) {
-		f.Outcome = &call.Outcome{Operation: operation, Result: result, Made: true, AccountEpoch: f.AccountEpoch}
+		f.Outcome = &call.Outcome{
+			Operation: operation, Result: result, Made: true, EndedAt: f.Now, AccountEpoch: f.AccountEpoch,
+		}
 	}
 }
 
