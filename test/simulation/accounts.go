@@ -156,7 +156,9 @@ func (w *world) noteAccount(changed change) {
 		for _, key := range w.accountKeys() {
 			if w.secretOf(key) == client.ObjectKeyFromObject(object) {
 				w.resetAccount(key)
-				w.ledgers.account(key, func(known *accountFacts) { known.lost = known.lost || changed.after == nil })
+				w.ledgers.account(key, func(known *accountFacts) {
+					known.lost, known.keyedAt = known.lost || changed.after == nil, time.Now()
+				})
 			}
 		}
 	}

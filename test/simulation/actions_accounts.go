@@ -16,19 +16,7 @@ import (
 
 // accountActions are what the owners of accounts do.
 var accountActions = map[string]action{
-	"delete provider": {2, onAccount(func(w *world, key objectKey, provider v1alpha1.GenericProvider, s step) {
-		if s.roll("first", 2) == 0 {
-			// The provider is deleted during the first call about it, or during that of its deletion.
-			of := w.createOpen(key, s)
-			if s.roll("deleted", 2) == 0 {
-				sleep(w.ctx, 20*time.Millisecond)
-				w.remove(of)
-			}
-			sleep(w.ctx, choose(s, "gap", 0, 5*time.Millisecond, 30*time.Millisecond, 50*time.Millisecond))
-		}
-		w.sayf("a user deletes provider %s %s", key.kind, key.NamespacedName)
-		w.remove(provider)
-	})},
+	"delete provider": {2, onAccount((*world).deleteProvider)},
 	"delete Secret": {2, onAccount(func(w *world, key objectKey, _ v1alpha1.GenericProvider, _ step) {
 		secret := &corev1.Secret{}
 		if w.server.get(w.secretOf(key), secret) == nil {
@@ -50,6 +38,7 @@ var accountActions = map[string]action{
 	"move provider":  {2, onAccount((*world).moveProvider)},
 	"move at once":   {2, onSession((*world).moveAtOnce)},
 	"move meanwhile": {1, onAccount((*world).moveMeanwhile)},
+	"move rejected":  {1, onAccount((*world).moveRejected)},
 	"keep longer":    {1, onAccount((*world).keepLonger)},
 	"outdate":        {2, onAccount((*world).outdate)},
 	"hesitate":       {2, onAccount((*world).hesitate)},
@@ -97,7 +86,7 @@ const emptySecret = "empty"
 // createOpen creates a session of an open payment, which should be expired.
 func (w *world) createOpen(key objectKey, s step) *v1alpha1.PaymentSession {
 	id := w.newID()
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("open", choose(s, "namespace", namespaces...), key, id)
 	of.Spec.DeletionPolicy = choose(s, "policy", v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyExpire)
 	w.create(of)

@@ -76,10 +76,14 @@ func (w *world) rotateKey(step) {
 }
 
 // restoreKey lets the provider accept the credentials again.
-func (w *world) restoreKey(step) {
+func (w *world) restoreKey(s step) {
 	w.sayf("the provider accepts the credentials again")
 	w.disturbAccounts()
 	w.setKeys(simulator.Keys()[w.provider])
+	if s.roll("waits", 3) == 0 {
+		// Somebody waits for the next probe, and for what follows.
+		w.pass(13 * time.Minute)
+	}
 }
 
 // rejectForEver lets the provider reject every call about one payment of a history.
@@ -212,7 +216,7 @@ func (w *world) voidAuthorization(s step) {
 		return
 	}
 	key, id := w.account(s), w.newID()
-	site := w.sites[w.ledgers.account(key, nil).site]
+	site := w.siteOf(key)
 	w.addUpstream(site, simulator.Object{ID: id, State: simulator.Open, Variant: simulator.Authorized})
 	w.create(w.newSession("authorized", choose(s, "namespace", namespaces...), key, id, drawOptions(s)...))
 	sleep(w.ctx, choose(s, "gap", 0, 50*time.Millisecond, time.Second))

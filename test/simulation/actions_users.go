@@ -165,7 +165,7 @@ func (w *world) newPayment(site *site, s step) string {
 // createSession creates a session of a new payment.
 func (w *world) createSession(s step) {
 	key := w.account(s)
-	id := w.newPayment(w.sites[w.ledgers.account(key, nil).site], s)
+	id := w.newPayment(w.siteOf(key), s)
 	at := payment{w.ledgers.account(key, nil).site, id}
 	switch s.roll("trouble", 15) {
 	case 0:

@@ -115,9 +115,28 @@ func (w *world) checkStart(process *process, made *exchange) {
 			proved.ended = false
 		}
 	}
+	w.checkCredentials(made)
 	if proved.ended && one {
 		w.findf("%s is called about %s, whose end a reply to this process has proven", made.operation, at.id)
 	}
+}
+
+// checkCredentials refuses a call with credentials that the Secret has not had for a while. The API server is locked.
+func (w *world) checkCredentials(made *exchange) {
+	const known = 2 * time.Minute
+	if w.calmFor() < known || len(made.accounts) == 0 {
+		return
+	}
+	for key := range made.accounts {
+		account := w.ledgers.account(key, nil)
+		provider, _ := w.server.objects[key].(v1alpha1.GenericProvider)
+		secret, _ := w.server.objects[objectKey{"Secret", w.secretOf(key)}].(*corev1.Secret)
+		isRecent := time.Since(account.keyedAt) < known || time.Since(account.renamedAt) < known
+		if provider == nil || secret == nil || nameOfSecret(provider) != secret.Name || isRecent || made.uses(secret) {
+			return
+		}
+	}
+	w.findf("%s is called about %s with credentials that its Secret has not had for %s", made.operation, made.id, known)
 }
 
 // isReplaced reports whether a call about a payment may still be about an object that is gone.

@@ -164,6 +164,10 @@ func (w *world) checkStuck(of *v1alpha1.PaymentSession) {
 	if reasonOf(of) == v1alpha1.ReasonCredentialsRejected {
 		// It takes a probe, or several, to learn that they are accepted again.
 		patience = rejectionTime
+		if w.haunted != "" {
+			// Some of the probes are for nothing.
+			patience *= 2
+		}
 	}
 	if known.troubled || !usable || time.Since(account.troubled) < patience || w.calmFor() < recovery || !w.valid(of) ||
 		time.Since(account.movedAt) < recovery || w.hasTrouble(of) {

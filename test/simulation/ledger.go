@@ -102,8 +102,8 @@ type accountFacts struct {
 	movedAt        time.Time
 	// observedAt is when the operator first wrote that it has seen the present spec.
 	observedAt time.Time
-	// renamedAt is when it last named another Secret.
-	renamedAt time.Time
+	// renamedAt is when it last named another Secret, and keyedAt when its Secret last got other credentials.
+	renamedAt, keyedAt time.Time
 	// unneededAt is when no session needed the object any more, which is being deleted; zero while one does.
 	unneededAt time.Time
 	// goneAt is when the object was removed; zero while it exists.
@@ -116,6 +116,8 @@ type accountFacts struct {
 	// shortly before each of them.
 	rejections map[string]time.Time
 	trusted    bool
+	// blocked is true from when these show that the account is rejected until an expire call is accepted.
+	blocked bool
 	// acceptedAt is when a call that no other account can have made was last accepted, and provenAt when an expire call
 	// was, which proves most.
 	acceptedAt, provenAt time.Time

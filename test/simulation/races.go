@@ -31,7 +31,7 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 	}
 	sleep(w.ctx, 500*time.Millisecond)
 	id := w.newID()
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("waiting", choose(s, "namespace", namespaces...), key, id, gen.Active)
 	if scheduled {
 		of.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
@@ -129,6 +129,8 @@ func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s ste
 	case 1:
 		w.setTrouble(trouble{requests: 80, lag: 8 * time.Second})
 	case 2, 3:
+		// What the first change causes is tried again, when the second change has been made and is not seen.
+		w.setTrouble(trouble{requests: 60})
 		stops = true
 	}
 	w.sayf("provider %s %s names a Secret without keys for a moment", key.kind, key.NamespacedName)
@@ -136,8 +138,7 @@ func (w *world) hesitate(key objectKey, provider v1alpha1.GenericProvider, s ste
 		w.change(provider, fmt.Sprintf(`{"spec":{"credentialsSecretRef":{"name":%q}}}`, name))
 		sleep(w.ctx, choose(s, "moment", 5*time.Millisecond, 20*time.Millisecond, 100*time.Millisecond, time.Second))
 		if stops {
-			// The first change is seen, and the second one is not.
-			w.stopCaches()
+			w.setTrouble(trouble{requests: 30, lag: 16 * time.Second, stalls: true})
 			stops = false
 		}
 	}
@@ -193,12 +194,48 @@ func (w *world) moveMeanwhile(key objectKey, provider v1alpha1.GenericProvider, 
 	w.setTrouble(trouble{})
 }
 
+// moveRejected moves a provider object while a call that its endpoint rejects is on its way.
+func (w *world) moveRejected(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	at := payment{w.siteOf(key).number, w.newID()}
+	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
+	of := w.newSession("rejected", choose(s, "namespace", namespaces...), key, at.id, gen.Active)
+	w.create(of)
+	sleep(w.ctx, time.Second)
+	w.faultNext(at, key, "401", 1, rejected)
+	w.sayf("a user deletes %s", nameOf(of))
+	w.remove(of)
+	sleep(w.ctx, choose(s, "gap", 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 150*time.Millisecond))
+	w.moveProvider(key, provider, s)
+}
+
+// deleteProvider deletes a provider object: some time, during the first call about a session or that of its deletion,
+// or while a session exists that does not need it.
+func (w *world) deleteProvider(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	switch s.roll("first", 4) {
+	case 0:
+		id := w.newID()
+		w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
+		w.create(w.newSession("needless", choose(s, "namespace", namespaces...), key, id, gen.Active, gen.Retained))
+		sleep(w.ctx, time.Second)
+		defer w.pass(choose(s, "waits", 0, 2*time.Minute))
+	case 1, 2:
+		of := w.createOpen(key, s)
+		if s.roll("deleted", 2) == 0 {
+			sleep(w.ctx, 20*time.Millisecond)
+			w.remove(of)
+		}
+		sleep(w.ctx, choose(s, "gap", 0, 5*time.Millisecond, 30*time.Millisecond, 50*time.Millisecond))
+	}
+	w.sayf("a user deletes provider %s %s", key.kind, key.NamespacedName)
+	w.remove(provider)
+}
+
 // keepLonger creates a session with a ttlAfterClosed, and takes that away, or replaces the object by another one, when
 // it is about to be deleted, which the caches do not show.
 func (w *world) keepLonger(key objectKey, _ v1alpha1.GenericProvider, s step) {
 	const ttl = 20 * time.Second
 	id, namespace := w.newID(), choose(s, "namespace", namespaces...)
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("kept", namespace, key, id, gen.TTLAfterClosed(ttl))
 	w.create(of)
 	sleep(w.ctx, ttl/2)
@@ -213,7 +250,7 @@ func (w *world) keepLonger(key objectKey, _ v1alpha1.GenericProvider, s step) {
 	} else {
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
-		again := w.newSession("kept", namespace, key, w.newPayment(w.sites[w.ledgers.account(key, nil).site], s))
+		again := w.newSession("kept", namespace, key, w.newPayment(w.siteOf(key), s))
 		again.Name = of.Name
 		w.create(again)
 	}
@@ -259,7 +296,7 @@ func (w *world) stopPolling(key objectKey, provider v1alpha1.GenericProvider, s 
 	w.change(provider, `{"spec":{"pollInterval":"0s"}}`)
 	sleep(w.ctx, time.Second)
 	id := w.newID()
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("unread", choose(s, "namespace", namespaces...), key, id, gen.Active)
 	w.create(of)
 	sleep(w.ctx, choose(s, "gap", time.Second, 12*time.Second))

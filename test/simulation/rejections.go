@@ -26,7 +26,7 @@ func (w *world) noteRejection(process *process, made *exchange) {
 			case made.plain && made.reply.Code < 300 && len(made.accounts) == 1:
 				known.acceptedAt = now
 				if made.operation == simulator.Expire {
-					known.provenAt = now
+					known.provenAt, known.blocked = now, false
 				}
 			case made.reply.Code == http.StatusUnauthorized:
 				// Calls go on for a while with the credentials of before a change.
@@ -34,20 +34,20 @@ func (w *world) noteRejection(process *process, made *exchange) {
 					known.acceptedAt.After(known.troubled.Add(2*time.Minute)) && known.acceptedAt.After(process.began)
 				known.trusted = recent && (known.trusted || len(known.rejections) == 0)
 				known.rejections[w.ledgers.fold(made.id)] = now
+				known.blocked = known.blocked || len(known.rejections) > 1 || !known.trusted
 			}
 		})
 	}
 }
 
 // mayBeRejected reports whether a session may say that the credentials are rejected: its own call was, or those of two
-// sessions, or of one while no other call was accepted. The API server is locked.
+// sessions, or of one while no other call was accepted, and no expire call was accepted since. The API server is locked.
 func (w *world) mayBeRejected(of *v1alpha1.PaymentSession) bool {
 	at, _ := w.paymentOf(of)
-	var rejected int
-	var own, trusted bool
+	var own, blocked bool
 	w.ledgers.account(accountOf(of), func(known *accountFacts) {
 		_, own = known.rejections[w.ledgers.fold(at.id)]
-		rejected, trusted = len(known.rejections), known.trusted
+		blocked = known.blocked || len(known.rejections) > 1 || !known.trusted
 	})
-	return own || rejected > 1 || !trusted || w.calmFor() < rejectionTime
+	return own || blocked || w.calmFor() < rejectionTime
 }

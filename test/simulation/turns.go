@@ -83,7 +83,7 @@ func (w *world) storm(rejected bool, s step) {
 	count := 11 + s.roll("many", 6)
 	if rejected {
 		// Each of them soon has its turn to probe.
-		count = 2 + s.roll("few", 3)
+		count = 2 + s.roll("few", 2)
 	}
 	w.sayf("%d sessions of %s %s are created, and the provider is down when they are to be expired", count, key.kind, key.Name)
 	var created []*v1alpha1.PaymentSession
@@ -138,7 +138,7 @@ func (w *world) suspendAll(key objectKey, suspend bool) {
 // stormWith creates one session of a storm.
 func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSession {
 	id := w.newID()
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("storm", namespace, key, id, gen.ExpireAt(time.Now().Add(quietStorm)))
 	w.createQuietly(of)
 	return of
@@ -147,7 +147,7 @@ func (w *world) stormWith(key objectKey, namespace string) *v1alpha1.PaymentSess
 // floodWith creates one session of a flood, and returns its id.
 func (w *world) floodWith(namespace string, options ...gen.SessionOption) string {
 	id, key := w.newID(), w.accountKeys()[3]
-	w.addUpstream(w.sites[w.ledgers.account(key, nil).site], simulator.Object{ID: id, State: simulator.Open})
+	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
 	of := w.newSession("flood", namespace, key, id, options...)
 	w.createQuietly(of)
 	w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 )
 
@@ -212,11 +214,25 @@ func (e *exchange) read(id string) *http.Request {
 	return request
 }
 
+// uses reports whether a call has a credential of a Secret.
+func (e *exchange) uses(secret *corev1.Secret) bool {
+	for _, value := range secret.Data {
+		if strings.Contains(e.sent(), strings.TrimSpace(string(value))) {
+			return true
+		}
+	}
+	return false
+}
+
+// sent returns the parts of a request that may have credentials.
+func (e *exchange) sent() string {
+	user, _, _ := e.request.BasicAuth()
+	return user + e.request.Header.Get("Authorization") + e.request.URL.RawQuery
+}
+
 // credential returns the account's most secret credential if the request has it: a reply cannot repeat another one.
 func (e *exchange) credential(w *world) string {
-	user, _, _ := e.request.BasicAuth()
-	sent := user + e.request.Header.Get("Authorization") + e.request.URL.RawQuery
-	if right := w.credential(); strings.Contains(sent, right) {
+	if right := w.credential(); strings.Contains(e.sent(), right) {
 		return right
 	}
 	return "of somebody"

@@ -253,6 +253,9 @@ func (w *world) findf(format string, arguments ...any) {
 	}
 }
 
+// siteOf returns where the endpoint of an account is.
+func (w *world) siteOf(key objectKey) *site { return w.sites[w.ledgers.account(key, nil).site] }
+
 // addUpstream adds a payment to a site.
 func (w *world) addUpstream(at *site, object simulator.Object) {
 	object.Provider = w.provider
