@@ -21,7 +21,7 @@ import (
 // meanwhile, which the caches do not show before the call is made.
 func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step) {
 	scheduled := s.roll("scheduled", 2) == 0
-	fails := scheduled && s.roll("fails", 3) == 0
+	fails := scheduled && s.roll("fails", 2) == 0
 	if fails {
 		w.sayf("a user lowers the limit of %s %s to a call in a minute", key.kind, key.Name)
 		w.change(provider, slowest)
