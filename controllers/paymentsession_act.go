@@ -49,14 +49,17 @@ func (r *PaymentSessionReconciler) remember(_ context.Context, scope *sessionSco
 
 // act submits a request to the account, withdraws the one that is queued, or deletes the object.
 func (r *PaymentSessionReconciler) act(ctx context.Context, scope *sessionScope) (bool, error) {
-	switch action := scope.action; {
+	action := scope.action
+	if action.Operation == "" {
+		// Also before a release: the next reconcile, which the release triggers, may come after the call.
+		r.withdraw(scope.session)
+	}
+	switch {
 	case action.Release:
 		return false, nil
 	case action.Delete:
 		return false, r.delete(ctx, scope.session)
-	case action.Operation == "":
-		r.withdraw(scope.session)
-	default:
+	case action.Operation != "":
 		scope.entry.account.Submit(r.request(scope.session, action, scope.entry))
 	}
 	return true, nil

@@ -311,7 +311,9 @@ func (w *world) prove(process *process, made *exchange) {
 	w.server.mu.Lock()
 	same := w.objectsNaming(made.id) == made.objects
 	w.server.mu.Unlock()
-	if isClosed(made.shown) && !hidden && same && !strings.Contains(made.objects, " ") {
+	// A call may have been made for an object that is gone since. Its outcome proves nothing to the others.
+	same = same && !strings.Contains(made.objects, " ") && !w.isReplaced(made.payment())
+	if isClosed(made.shown) && !hidden && same {
 		process.prove(made.payment(), func(proved *proof) { proved.ended = true })
 	}
 }
