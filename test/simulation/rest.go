@@ -25,7 +25,7 @@ func (w *world) heal(patient bool) {
 	for _, running := range w.running() {
 		running.fuse.Store(0)
 	}
-	w.chaos.set(trouble{})
+	w.setTrouble(trouble{})
 	w.endFlood()
 	w.setSkew(0)
 	w.reinstall()
