@@ -159,7 +159,8 @@ func (w *world) checkEndpoint(made *exchange) {
 
 // checkPatience refuses another expire call about a session before an accepted one can have become visible.
 func (w *world) checkPatience(proved proof, made *exchange, of *v1alpha1.PaymentSession) {
-	isEdited := !w.ledgers.object(of.UID, nil).edited.Before(proved.recognizedAt)
+	// The outcome of a call that began before an edit may be one of another desired state.
+	isEdited := w.ledgers.object(of.UID, nil).edited.After(proved.recognizedAt.Add(-time.Second))
 	if since := time.Since(proved.recognizedAt); proved.recognizedFor == made.objects && since < visible && !isEdited {
 		w.findf("%s is to be expired again, %s after a call that was accepted", nameOf(of), since)
 	}
@@ -253,7 +254,8 @@ func (w *world) checkProtected(of *v1alpha1.PaymentSession) {
 	key := accountOf(of)
 	account := w.ledgers.account(key, nil)
 	// An account whose objects were recreated, or that has named another Secret, goes on until the operator sees that.
-	isRenamed := time.Since(account.renamedAt) < stale
+	renamed := time.Since(account.renamedAt)
+	isRenamed := renamed < stale || renamed < recovery && w.calmFor() < stale
 	if w.hasSibling(of) || isRenamed || account.lost && time.Since(account.troubled) < stale {
 		return
 	}
