@@ -18,6 +18,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -304,13 +305,17 @@ func (w *world) event(t *testing.T, object client.Object, reason string) {
 	})
 }
 
-// awaitCached waits until the manager's cache has the given version of an object.
+// awaitCached waits until the manager's cache has the given version of an object, or a later one: the operator may write
+// the object once more.
 func (w *world) awaitCached(t *testing.T, object client.Object) {
 	t.Helper()
 	await.True(t, "the manager's cache has version "+object.GetResourceVersion(), func() bool {
 		known, ok := object.DeepCopyObject().(client.Object)
-		err := w.cached.Get(t.Context(), client.ObjectKeyFromObject(object), known)
-		return ok && err == nil && known.GetResourceVersion() == object.GetResourceVersion()
+		if !ok || w.cached.Get(t.Context(), client.ObjectKeyFromObject(object), known) != nil {
+			return false
+		}
+		order, err := resourceversion.CompareResourceVersion(known.GetResourceVersion(), object.GetResourceVersion())
+		return err == nil && order >= 0
 	})
 }
 
