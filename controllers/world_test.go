@@ -305,8 +305,8 @@ func (w *world) event(t *testing.T, object client.Object, reason string) {
 	})
 }
 
-// awaitCached waits until the manager's cache has the given version of an object, or a later one: the operator may write
-// the object once more.
+// awaitCached waits until the manager's cache has the given version of an object, or a later one: the operator may
+// write the object once more.
 func (w *world) awaitCached(t *testing.T, object client.Object) {
 	t.Helper()
 	await.True(t, "the manager's cache has version "+object.GetResourceVersion(), func() bool {
