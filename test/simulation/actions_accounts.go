@@ -12,6 +12,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // accountActions are what the owners of accounts do.
@@ -83,11 +84,18 @@ func (w *world) move(key objectKey, provider v1alpha1.GenericProvider, usable bo
 // emptySecret is the name of a Secret without keys, of which no call can be made.
 const emptySecret = "empty"
 
-// createOpen creates a session of an open payment, which should be expired.
-func (w *world) createOpen(key objectKey, s step) *v1alpha1.PaymentSession {
+// openSession adds an open payment, and returns a session object for it, which is not created yet.
+func (w *world) openSession(
+	prefix string, key objectKey, s step, options ...gen.SessionOption,
+) *v1alpha1.PaymentSession {
 	id := w.newID()
 	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("open", choose(s, "namespace", namespaces...), key, id)
+	return w.newSession(prefix, choose(s, "namespace", namespaces...), key, id, options...)
+}
+
+// createOpen creates a session of an open payment, which should be expired.
+func (w *world) createOpen(key objectKey, s step) *v1alpha1.PaymentSession {
+	of := w.openSession("open", key, s)
 	of.Spec.DeletionPolicy = choose(s, "policy", v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyExpire)
 	w.create(of)
 	return of

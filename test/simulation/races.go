@@ -30,9 +30,7 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 		w.change(provider, slow)
 	}
 	sleep(w.ctx, 500*time.Millisecond)
-	id := w.newID()
-	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("waiting", choose(s, "namespace", namespaces...), key, id, gen.Active)
+	of := w.openSession("waiting", key, s, gen.Active)
 	if scheduled {
 		of.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
 	}
@@ -79,7 +77,7 @@ func (w *world) takeCauseAway(of *v1alpha1.PaymentSession, scheduled bool, s ste
 	case scheduled:
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
-		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
+		id := w.newPayment(w.siteOf(accountOf(of)), s)
 		again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, gen.ExpireAt(at(0).Time))
 		again.Spec.ProviderRef = of.Spec.ProviderRef
 		w.create(again)
@@ -196,11 +194,10 @@ func (w *world) moveMeanwhile(key objectKey, provider v1alpha1.GenericProvider, 
 
 // moveRejected moves a provider object while a call that its endpoint rejects is on its way.
 func (w *world) moveRejected(key objectKey, provider v1alpha1.GenericProvider, s step) {
-	at := payment{w.siteOf(key).number, w.newID()}
-	w.addUpstream(w.sites[at.site], simulator.Object{ID: at.id, State: simulator.Open})
-	of := w.newSession("rejected", choose(s, "namespace", namespaces...), key, at.id, gen.Active)
+	of := w.openSession("rejected", key, s, gen.Active)
 	w.create(of)
 	sleep(w.ctx, time.Second)
+	at, _ := w.paymentOf(of)
 	w.faultNext(at, key, "401", 1, rejected)
 	w.sayf("a user deletes %s", nameOf(of))
 	w.remove(of)
@@ -213,9 +210,7 @@ func (w *world) moveRejected(key objectKey, provider v1alpha1.GenericProvider, s
 func (w *world) deleteProvider(key objectKey, provider v1alpha1.GenericProvider, s step) {
 	switch s.roll("first", 4) {
 	case 0:
-		id := w.newID()
-		w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
-		w.create(w.newSession("needless", choose(s, "namespace", namespaces...), key, id, gen.Active, gen.Retained))
+		w.create(w.openSession("needless", key, s, gen.Active, gen.Retained))
 		sleep(w.ctx, time.Second)
 		defer w.pass(choose(s, "waits", 0, 2*time.Minute))
 	case 1, 2:
@@ -234,9 +229,7 @@ func (w *world) deleteProvider(key objectKey, provider v1alpha1.GenericProvider,
 // it is about to be deleted, which the caches do not show.
 func (w *world) keepLonger(key objectKey, _ v1alpha1.GenericProvider, s step) {
 	const ttl = 20 * time.Second
-	id, namespace := w.newID(), choose(s, "namespace", namespaces...)
-	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("kept", namespace, key, id, gen.TTLAfterClosed(ttl))
+	of := w.openSession("kept", key, s, gen.TTLAfterClosed(ttl))
 	w.create(of)
 	sleep(w.ctx, ttl/2)
 	if w.server.get(client.ObjectKeyFromObject(of), of) != nil || of.Status.ClosedAt == nil {
@@ -250,7 +243,7 @@ func (w *world) keepLonger(key objectKey, _ v1alpha1.GenericProvider, s step) {
 	} else {
 		w.sayf("a user deletes %s", nameOf(of))
 		w.remove(of)
-		again := w.newSession("kept", namespace, key, w.newPayment(w.siteOf(key), s))
+		again := w.newSession("kept", of.Namespace, key, w.newPayment(w.siteOf(key), s))
 		again.Name = of.Name
 		w.create(again)
 	}
@@ -282,7 +275,7 @@ func (w *world) recreate(of *v1alpha1.PaymentSession, s step) {
 	w.remove(of)
 	again := gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, of.Spec.SessionID, gen.Active)
 	if s.roll("other", 2) == 0 {
-		id := w.newPayment(w.sites[w.ledgers.account(accountOf(of), nil).site], s)
+		id := w.newPayment(w.siteOf(accountOf(of)), s)
 		again = gen.Session(of.Namespace, of.Name, of.Spec.ProviderRef.Name, id, drawOptions(s)...)
 	}
 	again.Spec.ProviderRef = of.Spec.ProviderRef
@@ -295,9 +288,7 @@ func (w *world) stopPolling(key objectKey, provider v1alpha1.GenericProvider, s 
 	w.sayf("a user stops the polls of provider %s %s", key.kind, key.NamespacedName)
 	w.change(provider, `{"spec":{"pollInterval":"0s"}}`)
 	sleep(w.ctx, time.Second)
-	id := w.newID()
-	w.addUpstream(w.siteOf(key), simulator.Object{ID: id, State: simulator.Open})
-	of := w.newSession("unread", choose(s, "namespace", namespaces...), key, id, gen.Active)
+	of := w.openSession("unread", key, s, gen.Active)
 	w.create(of)
 	sleep(w.ctx, choose(s, "gap", time.Second, 12*time.Second))
 	refresh(w, of, s)

@@ -40,9 +40,8 @@ func (w *world) noteRejection(process *process, made *exchange) {
 	}
 }
 
-// mayBeRejected reports whether a session may say that the credentials are rejected: its own call was, or those of two
-// sessions, or of one while no other call was accepted, and no expire call was accepted since. The API server is
-// locked.
+// mayBeRejected reports whether a session may say that the credentials are rejected: its own call was, or the account
+// is known as rejected, or lately two sessions were, or one while no other call was accepted. The API server is locked.
 func (w *world) mayBeRejected(of *v1alpha1.PaymentSession) bool {
 	at, _ := w.paymentOf(of)
 	var own, blocked bool
