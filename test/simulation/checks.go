@@ -170,27 +170,29 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 	w.forgetProofs(at.is)
 	state, known, object := w.stateAt(at), w.ledgers.payment(at, nil), w.ledgers.object(last.UID, nil)
 	before := w.stateAt(payment{account.previous, at.id})
-	moved := time.Since(account.movedAt) < stale && before != "" && !isPayable(before)
+	replies, justMoved := known, time.Since(account.movedAt) < stale
+	if justMoved && len(known.missing) == 0 {
+		// The replies may have come from the endpoint before.
+		replies = w.ledgers.payment(payment{account.previous, at.id}, nil)
+	}
 	switch {
 	case last.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain, object.forced, w.isUninstalling():
 		return
 	case !object.protected:
 		// It was deleted before the operator saw it, or when nothing protected it.
 		return
-	case isClosed(last.Status.State), !known.reopened.IsZero(), moved, !w.valid(last):
+	case isClosed(last.Status.State), !known.reopened.IsZero(), !w.valid(last):
+		return
+	case justMoved && before != "" && !isPayable(before):
 		return
 	case w.isRefusedForGood(last), known.variant == simulator.Card:
 		return
 	case (!wantsBySpec(last, time.Now()) || !wantsBySpec(last, w.clock())) && w.takenOver(last):
 		return
-	case isPayable(state) && (len(known.missing) == 0 || object.seen || known.recognized):
+	case isPayable(state) && (len(replies.missing) == 0 || object.seen || known.recognized):
 		w.findf("%s is gone, and %s is %s (status %q, %s)", nameOf(last), at.id, state, last.Status.State, reasonOf(last))
 	case state == "" || isPayable(state):
-		if time.Since(account.movedAt) < stale && len(known.missing) == 0 {
-			// The replies may have come from the endpoint before.
-			known = w.ledgers.payment(payment{account.previous, at.id}, nil)
-		}
-		w.checkRemovalOfUnknown(last, known, account, object)
+		w.checkRemovalOfUnknown(last, replies, account, object)
 	}
 }
 
