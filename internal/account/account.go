@@ -218,7 +218,7 @@ func (a *Account) enqueue(request Request) bool {
 // decline stores the outcome of a request that need not be carried out, because its outcome is known.
 func (a *Account) decline(request Request) {
 	a.outcomes[request.Session] = call.Outcome{
-		Operation: request.Operation, Result: call.Result{Outcome: a.credentials.cause},
+		Operation: request.Operation, Result: call.Result{Outcome: a.credentials.cause}, Refresh: request.Refresh,
 		AccountEpoch: a.epoch, AccessEpoch: a.access,
 	}
 }

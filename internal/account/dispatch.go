@@ -153,7 +153,8 @@ type dispatched struct {
 // outcome returns the outcome of a call that was made.
 func (d dispatched) outcome(result call.Result, endedAt time.Time) call.Outcome {
 	return call.Outcome{
-		Operation: d.Operation, Result: result, Made: true, EndedAt: endedAt, AccountEpoch: d.epoch, AccessEpoch: d.access,
+		Operation: d.Operation, Result: result, Made: true, Refresh: d.Refresh, EndedAt: endedAt,
+		AccountEpoch: d.epoch, AccessEpoch: d.access,
 	}
 }
 

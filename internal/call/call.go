@@ -46,6 +46,8 @@ type Outcome struct {
 	Result    Result
 	// Made is false where the account made no call, because it would have been rejected.
 	Made bool
+	// Refresh is true where the call was made for a person.
+	Refresh bool
 	// EndedAt is when the call ended. The session may handle the outcome much later.
 	EndedAt time.Time
 	// AccountEpoch of the account when the call began. The epoch increases whenever a retry might now succeed.

@@ -28,6 +28,7 @@ type decision struct {
 func Decide(in Input) Action {
 	d := &decision{Input: in, memory: in.Memory}
 	d.catchUp()
+	d.dropOutdated()
 	d.learn()
 	if d.deleting() {
 		return d.decideDeletion()
@@ -60,6 +61,14 @@ func (d *decision) catchUp() {
 	if d.deleting() && !d.memory.Deleting {
 		// Somebody waits for the deletion now: do not sit out a long backoff.
 		d.memory.Deleting, d.memory.NextCallAt, d.memory.Attempts = true, time.Time{}, 0
+	}
+}
+
+// dropOutdated drops an outcome that shows a closed session as open, unless the call was made for a refresh. Nothing
+// else reads a closed session: the call began before another manager process saw the end.
+func (d *decision) dropOutdated() {
+	if d.Outcome != nil && !d.Outcome.Refresh && d.closed() && !d.provenClosed() {
+		d.Outcome, d.memory.Next = nil, ""
 	}
 }
 

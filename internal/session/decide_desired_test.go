@@ -39,6 +39,12 @@ func TestDecideClosed(t *testing.T) {
 		{"closed, and the refresh shows it active again: write that before the next call",
 			given(showing("Expired", expired), with(gen.ReconcileAt("1")), afterState(observe, active)),
 			decided{Reason: "Expiring", Ready: no, Expired: no, Progress: Reconciling, Wait: noDelay}},
+		{"closed by another manager process, after this one has read it as active",
+			given(showing("Expired", expired), afterState(observe, active), notForRefresh),
+			decided{Reason: "Expired", Ready: yes, Expired: yes}},
+		{"closed by another manager process, and this one proves another end",
+			given(showing("Expired", expired), afterState(observe, completed), notForRefresh),
+			decided{Reason: "PaymentCompleted", Ready: no, Expired: no, Progress: Stalled}},
 	})
 }
 

@@ -71,14 +71,18 @@ func showingStalled(reason string) func(*Input) {
 	}
 }
 
-// after gives the decision the outcome of a call that was made.
+// after gives the decision the outcome of a call that was made. Only a refresh calls for a closed session.
 func after(operation v1alpha1.Operation, result call.Result) func(*Input) {
 	return func(f *Input) {
 		f.Outcome = &call.Outcome{
-			Operation: operation, Result: result, Made: true, EndedAt: f.Now, AccountEpoch: f.AccountEpoch,
+			Operation: operation, Result: result, Made: true, Refresh: f.Session.Status.State.Closed(), EndedAt: f.Now,
+			AccountEpoch: f.AccountEpoch,
 		}
 	}
 }
+
+// notForRefresh says that the call that has ended was made before the session was closed.
+func notForRefresh(f *Input) { f.Outcome.Refresh = false }
 
 // afterState gives it the outcome of a call that the provider accepted and whose reply shows a state.
 func afterState(operation v1alpha1.Operation, state v1alpha1.SessionState) func(*Input) {
