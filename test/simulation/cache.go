@@ -90,6 +90,9 @@ func (c *watchCache) Start(ctx context.Context) error {
 	}
 	c.mu.Unlock()
 	<-ctx.Done()
+	c.mu.Lock()
+	c.started = false // A view that is asked for from now on starts no watch, beside the wait for their end.
+	c.mu.Unlock()
 	c.running.Wait()
 	return nil
 }

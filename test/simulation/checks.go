@@ -113,7 +113,7 @@ func (w *world) noteSession(of *v1alpha1.PaymentSession) {
 	now := time.Now()
 	isWanted := wants(of, now)
 	w.ledgers.object(of.UID, func(known *facts) {
-		known.protected = known.protected || hasFinalizer(of)
+		known.protected = hasFinalizer(of) || known.protected && of.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain
 		known.seen = known.seen || of.Status.State != ""
 		switch {
 		case !isWanted:

@@ -61,7 +61,8 @@ type ledger struct {
 
 // facts is what is known about one session object.
 type facts struct {
-	// protected is true once the object has had the finalizer, and forced once a user has removed it.
+	// protected is true once the object has had the finalizer, until deletionPolicy: Retain takes it away. forced is true
+	// once a user has removed it.
 	protected, forced bool
 	// released is true once the operator has removed its finalizer during a deletion.
 	released bool
