@@ -189,7 +189,7 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 		return
 	case (!wantsBySpec(last, time.Now()) || !wantsBySpec(last, w.clock())) && w.takenOver(last):
 		return
-	case isPayable(state) && (len(replies.missing) == 0 || object.seen || known.recognized):
+	case isPayable(state) && (len(replies.missing) == 0 || object.seen || w.isRecognized(last, known)):
 		w.findf("%s is gone, and %s is %s (status %q, %s)", nameOf(last), at.id, state, last.Status.State, reasonOf(last))
 	case state == "" || isPayable(state):
 		w.checkRemovalOfUnknown(last, replies, account, object)
@@ -203,7 +203,7 @@ func (w *world) checkRemovalOfUnknown(last *v1alpha1.PaymentSession, known ledge
 		lasted = known.missing[len(known.missing)-1].Sub(known.missing[0])
 	}
 	switch {
-	case object.seen, known.recognized:
+	case object.seen, w.isRecognized(last, known):
 		w.findf("%s is gone because the provider does not know it any more, after it did", nameOf(last))
 	case len(known.missing) < 2 || lasted < 9*time.Second:
 		w.findf("%s is gone after %d replies within %s that it does not exist", nameOf(last), len(known.missing), lasted)
@@ -212,6 +212,13 @@ func (w *world) checkRemovalOfUnknown(last *v1alpha1.PaymentSession, known ledge
 	case !account.foundWith[w.accessOf(accountOf(last), known.missingFor)] && lasted < 2*time.Minute-time.Second:
 		w.findf("%s is gone after %s, and the account has never found a session", nameOf(last), lasted)
 	}
+}
+
+// isRecognized reports whether the operator knows that an expire call was answered as for a session that exists. A
+// process that has begun since knows only what the status says.
+func (w *world) isRecognized(last *v1alpha1.PaymentSession, known ledger) bool {
+	forgets := func(process *process) bool { return process.began.After(known.recognizedAt) }
+	return last.Status.Recognized || !known.recognizedAt.IsZero() && !slices.ContainsFunc(w.running(), forgets)
 }
 
 // unexpirable reports whether the API cannot expire a variant.

@@ -70,7 +70,8 @@ func (w *world) checkIneffective(of *v1alpha1.PaymentSession) {
 func (w *world) checkSilence(of *v1alpha1.PaymentSession) {
 	const grace = 40 * time.Second
 	provider := w.providerAt(accountOf(of))
-	if provider == nil || reasonOf(of) != "" || isDeleting(of) || time.Since(of.CreationTimestamp.Time) < grace {
+	isYoung := time.Since(of.CreationTimestamp.Time) < grace
+	if provider == nil || reasonOf(of) != "" || isDeleting(of) || isYoung || w.holdsBack(of) {
 		return
 	}
 	ready := apimeta.FindStatusCondition(provider.ProviderStatus().Conditions, v1alpha1.ConditionReady)

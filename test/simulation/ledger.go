@@ -51,8 +51,8 @@ type ledger struct {
 	missing []time.Time
 	// missingFor are the endpoint and the credentials of these calls.
 	missingFor string
-	// recognized is true once an expire call was answered as for a session that the provider knows.
-	recognized bool
+	// recognizedAt is when an expire call was last answered as for a session that the provider knows; zero for never.
+	recognizedAt time.Time
 	// lastEnd is when the last call about it came back, with a reply or without.
 	lastEnd time.Time
 	// expireCalls and reads count the calls about it.
