@@ -171,9 +171,9 @@ func (w *world) checkRemoval(last *v1alpha1.PaymentSession) {
 	state, known, object := w.stateAt(at), w.ledgers.payment(at, nil), w.ledgers.object(last.UID, nil)
 	before := w.stateAt(payment{account.previous, at.id})
 	replies, justMoved := known, time.Since(account.movedAt) < stale
-	if justMoved && len(known.missing) == 0 {
-		// The replies may have come from the endpoint before.
-		replies = w.ledgers.payment(payment{account.previous, at.id}, nil)
+	if of := w.ledgers.payment(payment{account.previous, at.id}, nil); justMoved && of.unknownAt.After(known.unknownAt) {
+		// The replies came from the endpoint before.
+		replies = of
 	}
 	switch {
 	case last.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain, object.forced, w.isUninstalling():
