@@ -169,6 +169,9 @@ func (w *world) checkStuck(of *v1alpha1.PaymentSession) {
 			// Some of the probes are for nothing.
 			patience *= 2
 		}
+		if time.Since(w.wantedSince(of)) < patience {
+			return
+		}
 	}
 	if known.troubled || !usable || time.Since(account.troubled) < patience || w.calmFor() < recovery || !w.valid(of) ||
 		time.Since(account.movedAt) < recovery || w.hasTrouble(of) {
