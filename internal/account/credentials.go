@@ -49,6 +49,9 @@ type credentials struct {
 	lastRefresh          map[string]time.Time
 	// needy holds the sessions whose last call was rejected or not allowed. They probe after those that only wait.
 	needy map[types.UID]bool
+	// tried holds the sessions that have probed since the account was rejected. They probe after those that have not,
+	// whatever the outcome was: one that proves nothing must not take every turn.
+	tried map[types.UID]bool
 	// own holds the sessions that were rejected while others were accepted. Their rejection says nothing about the
 	// account.
 	own map[types.UID]bool
@@ -57,7 +60,7 @@ type credentials struct {
 func newCredentials() credentials {
 	return credentials{
 		accepted: map[v1alpha1.Operation]time.Time{}, waiting: newProbeQueue(), lastRefresh: map[string]time.Time{},
-		needy: map[types.UID]bool{}, own: map[types.UID]bool{},
+		needy: map[types.UID]bool{}, tried: map[types.UID]bool{}, own: map[types.UID]bool{},
 	}
 }
 
@@ -147,6 +150,7 @@ func (c *credentials) accept(request Request, now time.Time) bool {
 	}
 	c.rejected, c.readsToo, c.turn, c.waiting = "", false, "", newProbeQueue()
 	clear(c.lastRefresh)
+	clear(c.tried)
 	return true
 }
 
@@ -183,6 +187,7 @@ func (c *credentials) admit(request *Request, now time.Time) {
 		}
 		// Its next turn comes after those of all others.
 		c.waiting.serve(request.Session)
+		c.tried[request.Session] = true
 		c.enqueue(*request)
 		request.admitted, request.probe = true, true
 	case request.Refresh && now.Sub(c.lastRefresh[request.Tenant]) >= refreshInterval:
@@ -194,7 +199,9 @@ func (c *credentials) admit(request *Request, now time.Time) {
 }
 
 // enqueue adds a session's request to those that wait for a turn.
-func (c *credentials) enqueue(request Request) { c.waiting.put(request, c.needy[request.Session]) }
+func (c *credentials) enqueue(request Request) {
+	c.waiting.put(request, c.needy[request.Session] || c.tried[request.Session])
+}
 
 // passTurn gives up a session's turn, because the session does not want to make a call. It reports whether the
 // session had it.
@@ -249,6 +256,7 @@ func (c *credentials) offerTurn(now time.Time) (Request, time.Duration) {
 // forget drops everything about a session.
 func (c *credentials) forget(session types.UID) {
 	delete(c.needy, session)
+	delete(c.tried, session)
 	delete(c.own, session)
 	c.waiting.remove(session)
 	if c.suspect.Session == session {

@@ -17,11 +17,11 @@ type probeQueue struct {
 	last      int
 }
 
-// group separates the operations, and the sessions that were rejected themselves from those that only wait for the
-// account. The latter go first: their calls may be accepted.
+// group separates the operations, and the sessions that were rejected themselves or have probed from those that only
+// wait for the account. The latter go first: their calls may be accepted.
 type group struct {
 	operation v1alpha1.Operation
-	rejected  bool
+	tried     bool
 }
 
 type groupEntry struct {
@@ -35,10 +35,10 @@ func newProbeQueue() probeQueue {
 }
 
 // put adds a request at the end, or replaces the one of the same session.
-func (q *probeQueue) put(request Request, rejected bool) {
+func (q *probeQueue) put(request Request, tried bool) {
 	// The session that has waited longest goes first, whatever it waits for.
 	request.Priority = Poll
-	in := group{request.Operation, rejected}
+	in := group{request.Operation, tried}
 	if present := q.bySession[request.Session]; present != nil {
 		if present.group == in && present.Tenant == request.Tenant {
 			present.Request = request
@@ -73,10 +73,10 @@ func (q *probeQueue) serve(session types.UID) {
 // first returns the request whose turn is next among those of the operations that count; nil counts all. It returns
 // nil if there is none.
 func (q *probeQueue) first(counts func(v1alpha1.Operation) bool) *Request {
-	for _, rejected := range []bool{false, true} {
+	for _, tried := range []bool{false, true} {
 		var front *entry
 		for in, requests := range q.groups {
-			if in.rejected != rejected || counts != nil && !counts(in.operation) {
+			if in.tried != tried || counts != nil && !counts(in.operation) {
 				continue
 			}
 			if candidate := requests.front(); candidate != nil && (front == nil || candidate.number < front.number) {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
 func TestRejectedCredentialsAreProbed(t *testing.T) {
@@ -165,6 +166,27 @@ func TestRefreshesTakeNoTurnOfOthers(t *testing.T) {
 		stop()
 		if account.Rejected() {
 			t.Error("still rejected after an hour of refreshes of one session")
+		}
+	})
+}
+
+// TestProbeThatProvesNothingIsNotRepeatedFirst has a session whose replies nobody can interpret, and one that was
+// rejected once and would be accepted by now.
+func TestProbeThatProvesNothingIsNotRepeatedFirst(t *testing.T) {
+	provider := &fake{result: rejecting}
+	run(t, config(provider), func(account *Account) {
+		submit(account, requestFor("good", Expiry))
+		provider.answer(func(id string) call.Result {
+			if id == "odd" {
+				return call.Result{Outcome: v1alpha1.OutcomeUnexpectedResponse}
+			}
+			return call.Result{Outcome: v1alpha1.OutcomeAccepted}
+		})
+		stop := probing(account, map[string]time.Duration{"good": time.Minute, "odd": time.Minute})
+		pass(4 * probeInterval)
+		stop()
+		if account.Rejected() {
+			t.Error("still rejected: the session whose replies prove nothing takes every turn")
 		}
 	})
 }
