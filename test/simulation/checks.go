@@ -214,11 +214,12 @@ func (w *world) checkRemovalOfUnknown(last *v1alpha1.PaymentSession, known ledge
 	}
 }
 
-// isRecognized reports whether the operator knows that an expire call was answered as for a session that exists. A
-// process that has begun since knows only what the status says.
+// isRecognized reports whether the operator knows for an object that an expire call was answered as for a session that
+// exists. A process that has begun since knows only what the status says, and of several objects only one was told.
 func (w *world) isRecognized(last *v1alpha1.PaymentSession, known ledger) bool {
 	forgets := func(process *process) bool { return process.began.After(known.recognizedAt) }
-	return last.Status.Recognized || !known.recognizedAt.IsZero() && !slices.ContainsFunc(w.running(), forgets)
+	isItsOwn := known.recognizedFor == string(last.UID)
+	return last.Status.Recognized || isItsOwn && !slices.ContainsFunc(w.running(), forgets)
 }
 
 // unexpirable reports whether the API cannot expire a variant.

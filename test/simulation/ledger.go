@@ -52,7 +52,9 @@ type ledger struct {
 	// missingFor are the endpoint and the credentials of these calls.
 	missingFor string
 	// recognizedAt is when an expire call was last answered as for a session that the provider knows; zero for never.
-	recognizedAt time.Time
+	// recognizedFor are the objects that named it then.
+	recognizedAt  time.Time
+	recognizedFor string
 	// lastEnd is when the last call about it came back, with a reply or without.
 	lastEnd time.Time
 	// expireCalls and reads count the calls about it.

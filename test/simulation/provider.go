@@ -252,7 +252,7 @@ func (w *world) handleReply(process *process, made *exchange) {
 		// Any other reply to an expire call shows that the provider knows the session.
 		proves := code < 300 || code == 400 || code == 409 || code == 422
 		if made.plain && proves && made.operation == simulator.Expire {
-			l.recognizedAt = now
+			l.recognizedAt, l.recognizedFor = now, made.objects
 		}
 	})
 	switch {
