@@ -184,7 +184,9 @@ func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.Pa
 // has died before it wrote that leaves no trace of it.
 func (w *world) checkPaying(proved proof, at payment, of *v1alpha1.PaymentSession) {
 	known := w.ledgers.payment(at, nil)
-	isKnown := proved.isPaying || of.Status.State == v1alpha1.SessionStateProcessing
+	// Another process may not see yet what this one has written.
+	isOld := w.isAlone(stale) || time.Since(w.ledgers.object(of.UID, nil).reasonSince) > stale
+	isKnown := proved.isPaying || of.Status.State == v1alpha1.SessionStateProcessing && isOld
 	if known.shown == v1alpha1.SessionStateProcessing && isKnown && known.variant == "" && !w.isReplaced(at) {
 		w.findf("%s is called to be expired, and the last read has shown a payment in flight", at.id)
 	}
