@@ -38,7 +38,7 @@ type compiledClass struct {
 // NewDefinitions returns an empty collection.
 func NewDefinitions() *Definitions { return &Definitions{compiled: map[string]compiledClass{}} }
 
-// Of returns a class's definition, or a *upstream.DefinitionError.
+// Of returns a class's definition, or upstream.DefinitionErrors.
 func (d *Definitions) Of(class *v1alpha1.PaymentProviderClass) (*upstream.Definition, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -69,17 +69,20 @@ func (r *ProviderReconciler) connect(ctx context.Context, provider v1alpha1.Gene
 	if err != nil {
 		return made, notReady(v1alpha1.ReasonInvalidEnvironment, "%s.", err)
 	}
-	if base.Scheme != "https" && !r.AllowPrivate {
+	token := definition.TokenURL(provider.ProviderSpec().Environment, provider.ProviderSpec().Endpoint, base)
+	if isPlain := base.Scheme != "https" || token != nil && token.Scheme != "https"; isPlain && !r.AllowPrivate {
 		return made, notReady(v1alpha1.ReasonEndpointNotAllowed,
 			"the endpoint is plain http. Use https: the operator sends credentials there.")
 	}
-	made.settings.access.endpoint = fmt.Sprintln(class.UID, class.Generation, base)
+	made.settings.access.endpoint = fmt.Sprintln(class.UID, class.Generation, base, token)
 	credentials, err := r.credentials(ctx, provider, definition)
 	if err != nil {
 		return made, err
 	}
 	made.settings.access.credentials = digest(credentials)
-	made.endpoint = &upstream.Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}
+	made.endpoint = &upstream.Endpoint{
+		Definition: definition, BaseURL: base, TokenURL: token, Credentials: credentials,
+	}
 	return made, nil
 }
 

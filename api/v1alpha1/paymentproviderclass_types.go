@@ -68,6 +68,17 @@ type Environment struct {
 	// +required
 	BaseURL string `json:"baseURL"`
 
+	// tokenURL is the path of this environment's token endpoint, in place of
+	// tokenURL of spec.authentication. It may begin with a scheme and a host,
+	// where tokens come from another path than the one below the base URL. A
+	// provider object's own endpoint replaces the scheme, the host and the path
+	// of the base URL: the token's path is then appended to it.
+	//
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^(https?://[A-Za-z0-9.:\[\]-]+)?(/[A-Za-z0-9._~-]+)+$`
+	// +optional
+	TokenURL string `json:"tokenURL,omitempty"`
+
 	// default marks the environment for providers that name none. At most one
 	// environment may be the default. Defaults to false.
 	//
@@ -102,7 +113,8 @@ type PaymentProviderClassSpec struct {
 	// +required
 	Environments []Environment `json:"environments"`
 
-	// credentials are the keys that the Secret of a provider object must have.
+	// credentials are the keys of the Secret of a provider object. The Secret
+	// must have each of them that is not optional.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -118,7 +130,8 @@ type PaymentProviderClassSpec struct {
 	// +optional
 	Authentication []Authentication `json:"authentication,omitempty"`
 
-	// headers are sent with every call, in addition to those of authentication.
+	// headers are sent with every call, in addition to those of authentication
+	// and of the call.
 	//
 	// +listType=map
 	// +listMapKey=name
@@ -137,20 +150,28 @@ type PaymentProviderClassSpec struct {
 	// +required
 	Observe RequestTemplate `json:"observe"`
 
+	// code is a CEL expression over code, headers, body and now that returns the
+	// code that counts, as an int, for providers that answer HTTP 200 and have
+	// the code in the body. If unset, or if it fails on a reply or returns 0, it
+	// is the HTTP status. Everywhere else in the class, code is this code.
+	//
+	// +optional
+	Code Expression `json:"code,omitempty"`
+
 	// unknownSession is a CEL condition over code, headers, body and now that
-	// recognizes the provider's own "no such session" in a reply with HTTP
-	// status 404. Any other 404 is an UnexpectedResponse: it comes from a proxy,
-	// from a wrong endpoint, or from the same server for a path that does not
-	// exist. Because a deletion may be released after a match, the condition
-	// must not match the server's "no such route".
+	// recognizes the provider's own "no such session" in a reply with code 404.
+	// Any other 404 is an UnexpectedResponse: it comes from a proxy, from a
+	// wrong endpoint, or from the same server for a path that does not exist.
+	// Because a deletion may be released after a match, the condition must not
+	// match the server's "no such route".
 	//
 	// +required
 	UnknownSession Expression `json:"unknownSession"`
 
-	// outcomes are rules that override the engine's reading of the HTTP status.
-	// They are evaluated in order, and the first match wins. They apply to
-	// replies with a JSON body and to empty replies. Without a match the outcome
-	// is: 2xx Accepted; 401 CredentialsRejected; 403 NotAllowed; 404 NotFound if
+	// outcomes are rules that override the engine's reading of the code. They
+	// are evaluated in order, and the first match wins. They apply to replies
+	// with a JSON body and to empty replies. Without a match the outcome is: 2xx
+	// Accepted; 401 CredentialsRejected; 403 NotAllowed; 404 NotFound if
 	// unknownSession matches, otherwise UnexpectedResponse; 408 and 5xx
 	// Unavailable; 429 Throttled; any other 4xx Refused for expire and
 	// UnexpectedResponse for observe; anything else UnexpectedResponse.
@@ -165,6 +186,15 @@ type PaymentProviderClassSpec struct {
 	//
 	// +required
 	State StateMapping `json:"state"`
+
+	// expirable is a CEL condition over status, code, headers, body and now, for
+	// providers whose sessions say whether a call can end them. It is evaluated
+	// for a read with state active. If it is false, no call can expire the
+	// session, as with outcome Unsupported. An expression that fails on a reply
+	// is true.
+	//
+	// +optional
+	Expirable Expression `json:"expirable,omitempty"`
 
 	// expiredAt is a CEL expression over status, code, headers, body and now
 	// that returns the time at which the session expired, as a timestamp or an

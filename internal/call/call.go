@@ -38,6 +38,8 @@ type Result struct {
 	RetryAfter time.Duration
 	// MayHaveActed is true where the call may have taken effect although its outcome does not show that.
 	MayHaveActed bool
+	// Unexpirable is true where a read shows an open session that no call can expire.
+	Unexpirable bool
 }
 
 // Outcome is the end of one operation that a session requested from its account.

@@ -91,6 +91,8 @@ func (d *decision) unexpirable() string {
 		return table[v1alpha1.ReasonInvalidSessionID].unexpirable
 	case shown.unexpirable != "" && !shown.checked, shown.checked && d.Obstacle != nil && !d.seen():
 		return shown.unexpirable
+	case d.Outcome != nil && d.Outcome.Result.Unexpirable:
+		return table[v1alpha1.ReasonExpireUnsupported].unexpirable
 	case d.Outcome != nil:
 		return table[reasonOf[d.Outcome.Result.Outcome]].unexpirable
 	default:

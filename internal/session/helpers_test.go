@@ -89,6 +89,9 @@ func afterState(operation v1alpha1.Operation, state v1alpha1.SessionState) func(
 	return after(operation, call.Result{Outcome: v1alpha1.OutcomeAccepted, State: state, Status: string(state)})
 }
 
+// unexpirable says that the read shows that no call can expire the session.
+func unexpirable(f *Input) { f.Outcome.Result.Unexpirable = true }
+
 // afterOutcome gives it the outcome of a call whose reply shows no state.
 func afterOutcome(operation v1alpha1.Operation, outcome v1alpha1.Outcome) func(*Input) {
 	return after(operation, call.Result{Outcome: outcome, Message: "their words"})

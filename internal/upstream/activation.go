@@ -5,14 +5,12 @@ package upstream
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/ext"
-
-	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
 // expressionCostLimit bounds the cost of one expression for one reply, however large the reply is. The shipped
@@ -24,6 +22,15 @@ var (
 	reply          = mustEnvironment()
 	replyAndStatus = mustEnvironment(cel.Variable("status", cel.StringType))
 )
+
+// Environment returns the environment of an expression: with the variables code, headers, body and now, and with
+// status where the field comes after the status word is known.
+func Environment(withStatus bool) *cel.Env {
+	if withStatus {
+		return replyAndStatus
+	}
+	return reply
+}
 
 func mustEnvironment(options ...cel.EnvOption) *cel.Env {
 	environment, err := cel.NewEnv(append(options,
@@ -41,80 +48,77 @@ func mustEnvironment(options ...cel.EnvOption) *cel.Env {
 	return environment
 }
 
-// compile compiles one expression of a class and checks its result type.
-func compile(field string, text v1alpha1.Expression, environment *cel.Env, wants ...*cel.Type) (cel.Program, error) {
-	ast, issues := environment.Compile(string(text))
-	if issues.Err() != nil {
-		first := issues.Errors()[0]
-		problem := fmt.Sprintf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
-		return nil, &DefinitionError{Field: field, Expression: string(text), Problem: problem}
-	}
-	output := ast.OutputType()
-	accepted := output.IsExactType(cel.DynType)
-	names := make([]string, 0, len(wants))
-	for _, want := range wants {
-		accepted = accepted || output.IsExactType(want)
-		names = append(names, want.String())
-	}
-	if !accepted {
-		problem := fmt.Sprintf("line 1, column 1: the result is %s, want %s", output, strings.Join(names, " or "))
-		return nil, &DefinitionError{Field: field, Expression: string(text), Problem: problem}
-	}
-	program, err := environment.Program(ast, cel.CostLimit(expressionCostLimit), cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
-		return nil, &DefinitionError{Field: field, Expression: string(text), Problem: err.Error()}
-	}
-	return program, nil
+// expression is a compiled expression of a class; nil where the class has none.
+type expression struct {
+	// field of the class that has it.
+	field   string
+	program cel.Program
 }
 
 // activation holds the values of an expression's variables for one reply.
-type activation map[string]any
+type activation struct {
+	values map[string]any
+	// failed collects the expressions that failed; nil to collect none.
+	failed *[]FailedExpression
+}
+
+// FailedExpression is an expression of a class that failed on a reply, for example because a field is missing.
+type FailedExpression struct {
+	// Field of the class that has the expression.
+	Field string
+	// Problem in CEL's words.
+	Problem string
+}
+
+// eval evaluates an expression. It returns nil if the class has none, or if it fails.
+func (a activation) eval(of *expression) ref.Val {
+	if of == nil {
+		return nil
+	}
+	value, _, err := of.program.Eval(a.values)
+	if err != nil {
+		if a.failed != nil {
+			*a.failed = append(*a.failed, FailedExpression{of.field, err.Error()})
+		}
+		return nil
+	}
+	return value
+}
 
 // holds evaluates a condition. A condition that fails, for example because a field is missing, does not hold.
-func (a activation) holds(program cel.Program) bool {
-	value, _, err := program.Eval(map[string]any(a))
-	return err == nil && value == types.True
+func (a activation) holds(of *expression) bool { return a.eval(of) == types.True }
+
+// denies evaluates a condition, and reports whether it does not hold. A condition that fails denies nothing.
+func (a activation) denies(of *expression) bool { return a.eval(of) == types.False }
+
+// number evaluates an expression to an int. It returns 0 if the expression fails.
+func (a activation) number(of *expression) int {
+	number, _ := a.eval(of).(types.Int)
+	return int(number)
 }
 
 // text evaluates an expression to a string. It returns "" if the expression fails.
-func (a activation) text(program cel.Program) string {
-	if program == nil {
-		return ""
-	}
-	value, _, err := program.Eval(map[string]any(a))
-	if err != nil {
-		return ""
-	}
-	text, _ := value.Value().(string)
-	return text
+func (a activation) text(of *expression) string {
+	text, _ := a.eval(of).(types.String)
+	return string(text)
 }
 
 // id evaluates an expression to a session's id. It returns "" if the expression fails or returns null.
-func (a activation) id(program cel.Program) string {
-	if program == nil {
-		return ""
-	}
-	value, _, err := program.Eval(map[string]any(a))
-	if err != nil || value == types.NullValue {
+func (a activation) id(of *expression) string {
+	value := a.eval(of)
+	if value == nil || value == types.NullValue {
 		return ""
 	}
 	return fmt.Sprint(value.Value())
 }
 
 // time evaluates an expression to a timestamp or an RFC 3339 string. It returns nil if the expression fails.
-func (a activation) time(program cel.Program) *time.Time {
-	if program == nil {
-		return nil
-	}
-	value, _, err := program.Eval(map[string]any(a))
-	if err != nil {
-		return nil
-	}
-	switch value := value.Value().(type) {
-	case time.Time:
-		return &value
-	case string:
-		if parsed, err := time.Parse(time.RFC3339, value); err == nil {
+func (a activation) time(of *expression) *time.Time {
+	switch value := a.eval(of).(type) {
+	case types.Timestamp:
+		return &value.Time
+	case types.String:
+		if parsed, err := time.Parse(time.RFC3339, string(value)); err == nil {
 			return &parsed
 		}
 	}

@@ -80,12 +80,12 @@ func TestEveryWayToAuthenticate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		endpoint := &Endpoint{Definition: definition, BaseURL: base, Credentials: Credentials{}}
+		endpoint := &Endpoint{Definition: definition, BaseURL: base, Credentials: Credentials{accessToken: "the-token"}}
 		for _, credential := range way.credentials() {
 			endpoint.Credentials[credential] = Secret("value-of-" + credential)
 		}
 		request := func() *http.Request {
-			built, err := endpoint.request(t.Context(), expire, gen.ID("circle", 1), noon)
+			built, err := endpoint.request(t.Context(), expire, gen.ID("circle", 1), endpoint.Credentials, noon)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -103,10 +103,15 @@ func TestEveryWayToAuthenticate(t *testing.T) {
 		if !slices.Equal(changed, places) || len(places) == 0 || len(way.credentials()) == 0 {
 			t.Errorf("%s writes %q, and names the places %q and the credentials %q", name, changed, places, way.credentials())
 		}
-		if body, err := io.ReadAll(authenticated.Body); err != nil || string(body) != definition.template(expire).Body {
+		if body, err := io.ReadAll(authenticated.Body); err != nil || string(body) != definition.templates[expire].Body {
 			t.Errorf("%s leaves the body %q, %v", name, body, err)
 		}
-		for _, credential := range way.credentials() {
+		used := way.credentials()
+		if _, byToken := way.(oauth2Authentication); byToken {
+			// The token request uses the others.
+			used = []string{accessToken}
+		}
+		for _, credential := range used {
 			endpoint.Credentials[credential] = "another value"
 			if len(changedParts(parts(authenticated), parts(request()))) == 0 {
 				t.Errorf("%s does not use its credential %s", name, credential)
@@ -124,9 +129,9 @@ func TestTheAPIAdmitsEveryWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	// controller-gen breaks long messages over several lines.
-	_, rule, found := strings.Cut(strings.Join(strings.Fields(string(text)), " "), "exactly one of the fields in [")
+	_, rule, found := strings.Cut(strings.Join(strings.Fields(string(text)), " "), "exactly one of the fields in [basic ")
 	rule, _, _ = strings.Cut(rule, "]")
-	admitted, ways := strings.Fields(rule), slices.Sorted(maps.Keys(everyWay(t)))
+	admitted, ways := strings.Fields("basic "+rule), slices.Sorted(maps.Keys(everyWay(t)))
 	if slices.Sort(admitted); !found || !slices.Equal(admitted, ways) {
 		t.Errorf("the CRD admits %v of %v: add the field to the ExactlyOneOf marker, and run make generate", admitted, ways)
 	}

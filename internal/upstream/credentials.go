@@ -8,9 +8,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -48,22 +48,27 @@ func (e *MissingCredentialsError) Error() string {
 }
 
 // Credentials returns the credentials that the class needs from a Secret's data. It trims white space, which editors
-// and echo leave behind. The error is a *MissingCredentialsError, or names the key whose value cannot be sent.
+// and echo leave behind. An optional credential may be absent or empty. The error is a *MissingCredentialsError, or
+// names the key whose value cannot be right.
 func (d *Definition) Credentials(data map[string][]byte) (Credentials, error) {
 	credentials := Credentials{}
 	var missing []string
-	for _, key := range d.credentialNames {
-		value := strings.TrimSpace(string(data[key]))
+	for _, name := range slices.Sorted(maps.Keys(d.credentials)) {
+		key, value := d.credentials[name], strings.TrimSpace(string(data[name]))
 		switch {
+		case value == "" && key.optional:
+			continue
 		case value == "":
-			missing = append(missing, key)
+			missing = append(missing, name)
 		case !httpguts.ValidHeaderFieldValue(value):
-			return nil, fmt.Errorf("key %s contains characters that cannot be sent in a request, such as a line break", key)
+			return nil, fmt.Errorf("key %s contains characters that cannot be sent in a request, such as a line break", name)
+		case key.pattern != nil && !key.pattern.MatchString(value):
+			return nil, fmt.Errorf("key %s has not the form of this credential: the class wants it to match %q", name,
+				strings.TrimSuffix(strings.TrimPrefix(key.pattern.String(), "^(?:"), ")$"))
 		}
-		credentials[key] = Secret(value)
+		credentials[name] = Secret(value)
 	}
 	if len(missing) > 0 {
-		sort.Strings(missing)
 		return nil, &MissingCredentialsError{Keys: missing}
 	}
 	return credentials, nil
@@ -155,4 +160,14 @@ func replaceTexts(value any, replacer *strings.Replacer) any {
 	default:
 		return value
 	}
+}
+
+// Redact returns a text without the credentials of an endpoint, and without its token.
+func (e *Endpoint) Redact(text string) string {
+	e.tokens.mu.Lock()
+	defer e.tokens.mu.Unlock()
+	if e.tokens.value == "" {
+		return e.Credentials.redact(text)
+	}
+	return e.Credentials.with(e.tokens.value).redact(text)
 }

@@ -4,207 +4,56 @@
 package upstream
 
 import (
-	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
-
-	"github.com/google/cel-go/cel"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
 // Definition is a compiled PaymentProviderClass. It is immutable and safe for concurrent use.
 type Definition struct {
-	spec            *v1alpha1.PaymentProviderClassSpec
-	sessionID       *regexp.Regexp
-	credentialNames []string
-	authentication  []authenticator
+	spec           *v1alpha1.PaymentProviderClassSpec
+	sessionID      *regexp.Regexp
+	credentials    map[string]credentialKey
+	authentication []authenticator
+	// oauth2 is the one of authentication that needs a token; nil for none.
+	oauth2    *oauth2Authentication
+	templates map[v1alpha1.Operation]*template
 
-	inReply        cel.Program
-	unknownSession cel.Program
+	code           *expression
+	inReply        *expression
+	unknownSession *expression
 	outcomes       []outcomeRule
-	status         cel.Program
+	status         *expression
 	overrides      []stateOverride
 	stillPayable   []stillPayable
-	expiredAt      cel.Program
-	requestID      cel.Program
-	message        cel.Program
+	expirable      *expression
+	expiredAt      *expression
+	requestID      *expression
+	message        *expression
+}
+
+type credentialKey struct {
+	optional bool
+	// pattern that the value must match; nil for any value.
+	pattern *regexp.Regexp
 }
 
 type outcomeRule struct {
 	v1alpha1.OutcomeRule
-	when cel.Program
+	when *expression
 }
 
 type stateOverride struct {
-	when  cel.Program
+	when  *expression
 	state v1alpha1.SessionState
 }
 
 type stillPayable struct {
-	when cel.Program
+	when *expression
 	what string
-}
-
-// DefinitionError is a mistake in a class.
-type DefinitionError struct {
-	// Field is the path of the field, for example spec.outcomes[2].when.
-	Field string
-	// Expression is the text of the field, if it is an expression.
-	Expression string
-	// Problem is what is wrong; for an expression, with line and column.
-	Problem string
-}
-
-func (e *DefinitionError) Error() string {
-	if e.Expression == "" {
-		return fmt.Sprintf("%s: %s", e.Field, e.Problem)
-	}
-	return fmt.Sprintf("%s: %s, in %q", e.Field, e.Problem, e.Expression)
-}
-
-// Compile compiles and checks a class. The error is a *DefinitionError.
-func Compile(spec *v1alpha1.PaymentProviderClassSpec) (*Definition, error) {
-	definition := &Definition{spec: spec.DeepCopy()}
-	for _, key := range spec.Credentials {
-		definition.credentialNames = append(definition.credentialNames, key.Name)
-	}
-	for _, check := range []func() error{
-		definition.compilePattern, definition.checkTemplates, definition.checkEnvironments,
-		definition.compileAuthentication, definition.compileOutcomes, definition.compileState, definition.compileDetails,
-	} {
-		if err := check(); err != nil {
-			return nil, err
-		}
-	}
-	return definition, nil
-}
-
-func (d *Definition) compilePattern() error {
-	const field = "spec.sessionID.pattern"
-	pattern, err := regexp.Compile("^(?:" + d.spec.SessionID.Pattern + ")$")
-	if err != nil {
-		return &DefinitionError{Field: field, Expression: d.spec.SessionID.Pattern, Problem: err.Error()}
-	}
-	d.sessionID = pattern
-	return nil
-}
-
-func (d *Definition) checkTemplates() error {
-	for _, operation := range []v1alpha1.Operation{v1alpha1.OperationExpire, v1alpha1.OperationObserve} {
-		if strings.Count(d.template(operation).Path, idPlaceholder) != 1 {
-			return &DefinitionError{Field: fmt.Sprintf("spec.%s.path", operation), Problem: "it must contain {id} once"}
-		}
-	}
-	return nil
-}
-
-func (d *Definition) checkEnvironments() error {
-	for i, environment := range d.spec.Environments {
-		if _, err := parseBase(environment.BaseURL); err != nil {
-			return &DefinitionError{Field: fmt.Sprintf("spec.environments[%d].baseURL", i), Problem: err.Error()}
-		}
-	}
-	return nil
-}
-
-// parseBase parses a base URL. The CRD has the same rules; an object that was stored before them is refused here. The
-// error does not contain the text, which may contain a password.
-func parseBase(text string) (*url.URL, error) {
-	base, err := url.Parse(strings.TrimSuffix(text, "/"))
-	switch {
-	case err != nil, base.Scheme != "https" && base.Scheme != "http", base.Hostname() == "", base.Opaque != "":
-		return nil, errors.New("the base URL must be like https://api.example.com")
-	case base.User != nil, base.RawQuery != "", base.ForceQuery, base.Fragment != "", strings.Contains(text, "#"):
-		return nil, errors.New("the base URL must have no user, query or fragment")
-	case base.RawPath != "" || strings.Contains(base.Path, "%"):
-		return nil, errors.New("the base URL's path must have no percent signs")
-	}
-	return base, nil
-}
-
-func (d *Definition) compileOutcomes() error {
-	var err error
-	if d.unknownSession, err = compile("spec.unknownSession", d.spec.UnknownSession, reply, cel.BoolType); err != nil {
-		return err
-	}
-	for i, rule := range d.spec.Outcomes {
-		field := fmt.Sprintf("spec.outcomes[%d]", i)
-		if _, known := d.spec.State.Words[rule.Status]; rule.Status != "" && !known {
-			return &DefinitionError{
-				Field: field + ".status", Problem: fmt.Sprintf("%q is not one of spec.state.words", rule.Status),
-			}
-		}
-		when, err := compile(field+".when", rule.When, reply, cel.BoolType)
-		if err != nil {
-			return err
-		}
-		d.outcomes = append(d.outcomes, outcomeRule{OutcomeRule: rule, when: when})
-	}
-	return nil
-}
-
-func (d *Definition) compileState() error {
-	var err error
-	if d.status, err = compile("spec.state.status", d.spec.State.Status, reply, cel.StringType); err != nil {
-		return err
-	}
-	if _, taken := d.spec.State.Words[""]; taken {
-		return &DefinitionError{
-			Field:   "spec.state.words",
-			Problem: "the empty word cannot mean a state: it is the result of spec.state.status for a reply without one",
-		}
-	}
-	for i, override := range d.spec.State.Overrides {
-		when, err := compile(fmt.Sprintf("spec.state.overrides[%d].when", i), override.When, replyAndStatus, cel.BoolType)
-		if err != nil {
-			return err
-		}
-		d.overrides = append(d.overrides, stateOverride{when: when, state: override.State})
-	}
-	for i, rule := range d.spec.State.StillPayable {
-		when, err := compile(fmt.Sprintf("spec.state.stillPayable[%d].when", i), rule.When, replyAndStatus, cel.BoolType)
-		if err != nil {
-			return err
-		}
-		d.stillPayable = append(d.stillPayable, stillPayable{when: when, what: rule.What})
-	}
-	return nil
-}
-
-func (d *Definition) compileDetails() error {
-	for _, detail := range []struct {
-		field       string
-		text        v1alpha1.Expression
-		environment *cel.Env
-		wants       []*cel.Type
-		program     *cel.Program
-	}{
-		{"spec.sessionID.inReply", d.spec.SessionID.InReply, reply, []*cel.Type{cel.StringType, cel.IntType}, &d.inReply},
-		{"spec.expiredAt", d.spec.ExpiredAt, replyAndStatus, []*cel.Type{cel.TimestampType, cel.StringType}, &d.expiredAt},
-		{"spec.requestID", d.spec.RequestID, reply, []*cel.Type{cel.StringType}, &d.requestID},
-		{"spec.message", d.spec.Message, reply, []*cel.Type{cel.StringType}, &d.message},
-	} {
-		if detail.text == "" {
-			continue
-		}
-		program, err := compile(detail.field, detail.text, detail.environment, detail.wants...)
-		if err != nil {
-			return err
-		}
-		*detail.program = program
-	}
-	return nil
-}
-
-// template returns the class's template for the request of an operation.
-func (d *Definition) template(operation v1alpha1.Operation) v1alpha1.RequestTemplate {
-	if operation == v1alpha1.OperationExpire {
-		return d.spec.Expire
-	}
-	return d.spec.Observe
 }
 
 // SessionIDName returns the provider's name for a session's id.
@@ -243,4 +92,26 @@ func (d *Definition) BaseURL(environment, endpoint string) (*url.URL, error) {
 			"the class has no default environment; set environment to one of %s, or set endpoint", strings.Join(names, ", "))
 	}
 	return parseBase(text)
+}
+
+// TokenURL returns where tokens come from, for an environment and the base URL that BaseURL returned for it; nil where
+// the class needs none. If a provider object has an endpoint of its own, tokens come from there, too.
+func (d *Definition) TokenURL(environment, endpoint string, base *url.URL) *url.URL {
+	if d.oauth2 == nil {
+		return nil
+	}
+	text := d.oauth2.TokenURL
+	for _, candidate := range d.spec.Environments {
+		isMeant := candidate.Name == environment || environment == "" && candidate.Default
+		if isMeant && candidate.TokenURL != "" {
+			text = candidate.TokenURL
+		}
+	}
+	target, err := url.Parse(text)
+	if err == nil && target.Host != "" && endpoint == "" {
+		return target
+	}
+	below := *base
+	below.Path += target.Path
+	return &below
 }

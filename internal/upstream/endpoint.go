@@ -5,6 +5,8 @@ package upstream
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -21,19 +23,62 @@ type Doer interface {
 
 // Endpoint makes calls for one account at a provider.
 type Endpoint struct {
-	Definition  *Definition
-	BaseURL     *url.URL
+	Definition *Definition
+	BaseURL    *url.URL
+	// TokenURL is where the class's oauth2 gets its token; nil without.
+	TokenURL    *url.URL
 	Credentials Credentials
 	Door        Doer
+
+	tokens tokens
 }
 
 // Call makes one call and interprets the reply. It blocks until the reply has arrived or the door's timeout has
-// passed.
+// passed. A token request comes before, and after a rejection another one with the call once more: a token may end
+// before its time, and that does not reject the credentials.
 func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) call.Result {
-	request, err := e.request(ctx, operation, sessionID, time.Now())
+	if e.Definition.oauth2 == nil {
+		return e.call(ctx, operation, sessionID, e.Credentials)
+	}
+	token, fresh, err := e.token(ctx)
+	if err != nil {
+		return tokenFailure(err)
+	}
+	result := e.call(ctx, operation, sessionID, e.Credentials.with(token))
+	if !call.MeaningOf(result.Outcome).RejectsAccount {
+		return result
+	}
+	e.tokens.drop(token)
+	if fresh {
+		return result
+	}
+	if token, _, err = e.token(ctx); err != nil {
+		return tokenFailure(err)
+	}
+	return e.call(ctx, operation, sessionID, e.Credentials.with(token))
+}
+
+func tokenFailure(err error) call.Result {
+	if failure, ok := errors.AsType[*tokenError](err); ok {
+		return failure.result
+	}
+	return noReply(err)
+}
+
+// with returns the credentials of a call with a token.
+func (c Credentials) with(token Secret) Credentials {
+	all := maps.Clone(c)
+	all[accessToken] = token
+	return all
+}
+
+// call makes one call with the given credentials.
+func (e *Endpoint) call(ctx context.Context, operation v1alpha1.Operation, sessionID string,
+	credentials Credentials) call.Result {
+	request, err := e.request(ctx, operation, sessionID, credentials, time.Now())
 	if err != nil {
 		return call.Result{Outcome: v1alpha1.OutcomeUnexpectedResponse, Message: err.Error()}
 	}
 	reply, err := e.Door.Do(ctx, request)
-	return e.interpret(operation, sessionID, reply, err, time.Now())
+	return e.interpret(operation, sessionID, credentials, reply, err, time.Now())
 }

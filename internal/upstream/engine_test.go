@@ -82,7 +82,7 @@ func TestRequests(t *testing.T) {
 		for operation, want := range wants {
 			id := gen.ID(provider, 1)
 			request, err := (&Endpoint{Definition: definition, BaseURL: base, Credentials: credentials}).request(
-				t.Context(), operation, id, noon,
+				t.Context(), operation, id, credentials, noon,
 			)
 			if err != nil {
 				t.Fatal(err)
@@ -146,7 +146,7 @@ func TestDefinitionErrorsSayWhere(t *testing.T) {
 			"spec.authentication",
 		},
 		"NoID": {
-			func(s *v1alpha1.PaymentProviderClassSpec) { s.Observe.Path = "/charges" }, "spec.observe.path", "{id} once",
+			func(s *v1alpha1.PaymentProviderClassSpec) { s.Observe.Path = "/charges" }, "spec.observe", "{id} must stand",
 		},
 		"OverrideNotBool": {
 			func(s *v1alpha1.PaymentProviderClassSpec) { s.State.Overrides[0].When = "status" }, "spec.state.overrides[0].when",

@@ -162,7 +162,7 @@ func FuzzSessionID(f *testing.F) {
 		sent := false
 		door := doerFunc(func(request *http.Request) (*httpx.Reply, error) {
 			sent = true
-			checkTarget(t, request, base, class.definition.template(operation).Path, id)
+			checkTarget(t, request, base, class.definition.templates[operation].Path, id)
 			return nil, errors.New("no server")
 		})
 		endpoint := &Endpoint{Definition: class.definition, BaseURL: base, Credentials: class.credentials, Door: door}
@@ -213,12 +213,12 @@ func FuzzEndpoint(f *testing.F) {
 			t.Fatalf("%q is accepted as %+v, want an error", endpoint, base)
 		}
 		request, err := (&Endpoint{Definition: class.definition, BaseURL: base, Credentials: class.credentials}).request(
-			t.Context(), expire, id, noon,
+			t.Context(), expire, id, class.credentials, noon,
 		)
 		if err != nil {
 			return
 		}
-		checkTarget(t, request, base, class.definition.template(expire).Path, id)
+		checkTarget(t, request, base, class.definition.templates[expire].Path, id)
 	})
 }
 

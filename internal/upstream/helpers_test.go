@@ -34,14 +34,17 @@ func compiled(t *testing.T, provider string) *Definition {
 // idIn returns the id of the session that a reply is about, as the class reads it.
 func idIn(definition *Definition, body string) string {
 	decoded, _ := decode([]byte(body))
-	return activation{"code": 200, "headers": map[string]string{}, "body": decoded, "now": noon}.id(definition.inReply)
+	values := map[string]any{"code": 200, "headers": map[string]string{}, "body": decoded, "now": noon}
+	return activation{values: values}.id(definition.inReply)
 }
 
 // interpreted interprets a reply with a compiled class.
 func interpreted(
 	definition *Definition, credentials Credentials, operation v1alpha1.Operation, id string, reply *httpx.Reply,
 ) call.Result {
-	return (&Endpoint{Definition: definition, Credentials: credentials}).interpret(operation, id, reply, nil, noon)
+	return (&Endpoint{Definition: definition, Credentials: credentials}).interpret(
+		operation, id, credentials, reply, nil, noon,
+	)
 }
 
 // replyCase is a reply to a call, with the result that it must have.

@@ -32,28 +32,84 @@ const (
 // interpret returns the meaning of a reply to a call about a session, or of the error in its place. It never fails: a
 // reply that it cannot interpret is an UnexpectedResponse.
 func (e *Endpoint) interpret(
-	operation v1alpha1.Operation, sessionID string, received *httpx.Reply, failure error, now time.Time,
+	operation v1alpha1.Operation, sessionID string, credentials Credentials, received *httpx.Reply, failure error,
+	now time.Time,
 ) call.Result {
 	if failure != nil {
 		return noReply(failure)
 	}
-	d, credentials := e.Definition, e.Credentials
+	return e.Definition.interpret(operation, sessionID, credentials, received, now, &Trace{}, nil)
+}
+
+// Trace is how a class came to the meaning of a reply, for the person who writes it.
+type Trace struct {
+	// Code that counts: the one that spec.code returns, or the HTTP status.
+	Code int
+	// Rule is the field of the rule of spec.outcomes that matched; empty for none.
+	Rule string
+	// Word is the provider's status word; empty for none. Override is the field of the override that matched it.
+	Word, Override string
+	// About is the id that the reply shows; empty for none.
+	About string
+	// StillPayable is the field of the rule of spec.state.stillPayable that matched; empty for none.
+	StillPayable string
+	// Failed expressions, in the order of evaluation.
+	Failed []FailedExpression
+}
+
+// Interpret returns the meaning of a reply to a call about a session, and how the class came to it.
+func (d *Definition) Interpret(
+	operation v1alpha1.Operation, sessionID string, credentials Credentials, received *httpx.Reply, now time.Time,
+) (call.Result, Trace) {
+	trace := Trace{}
+	result := d.interpret(operation, sessionID, credentials, received, now, &trace, &trace.Failed)
+	return result, trace
+}
+
+// interpretation is the working state of the interpretation of one reply.
+type interpretation struct {
+	*Definition
+
+	operation v1alpha1.Operation
+	sessionID string
+	// seen is the reply, and shown a copy without credentials for texts that people read.
+	seen, shown activation
+	result      call.Result
+	trace       *Trace
+}
+
+func (d *Definition) interpret(
+	operation v1alpha1.Operation, sessionID string, credentials Credentials, received *httpx.Reply, now time.Time,
+	trace *Trace, failed *[]FailedExpression,
+) call.Result {
 	body, readable := decode(received.Body)
 	headers := lowerCase(received.Header)
-	seen := activation{"code": received.Code, "headers": headers, "body": body, "now": now}
+	i := &interpretation{Definition: d, operation: operation, sessionID: sessionID, trace: trace}
+	i.seen = activation{
+		values: map[string]any{"code": received.Code, "headers": headers, "body": body, "now": now}, failed: failed,
+	}
+	trace.Code = i.codeOf(received.Code, readable)
+	i.seen.values["code"] = trace.Code
 	// Texts for people come from a redacted copy: an expression may cut or change an echoed credential so that it is not
 	// recognized later.
-	shown := activation{
-		"code": received.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now,
-	}
-	result := call.Result{
-		Outcome:   d.outcome(operation, received.Code, readable, seen),
-		RequestID: excerpt(credentials.redact(shown.text(d.requestID)), maxRequestIDLength),
+	i.shown = activation{values: map[string]any{
+		"code": trace.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now,
+	}}
+	i.result = call.Result{
+		Outcome:   i.outcome(readable),
+		RequestID: excerpt(credentials.redact(i.shown.text(d.requestID)), maxRequestIDLength),
 	}
 	// A class's rules are about its provider's replies. A page that is not JSON comes from something in between.
 	if readable {
-		d.applyClass(operation, sessionID, seen, shown, &result)
+		i.applyClass()
 	}
+	i.finish(credentials, received, now)
+	return i.result
+}
+
+// finish adds what follows from the outcome, and makes all texts fit for a status.
+func (i *interpretation) finish(credentials Credentials, received *httpx.Reply, now time.Time) {
+	result := &i.result
 	result.Status = excerpt(credentials.redact(result.Status), maxStatusLength)
 	meaning := call.MeaningOf(result.Outcome)
 	result.MayHaveActed = meaning.MayHaveActed
@@ -61,33 +117,44 @@ func (e *Endpoint) interpret(
 		result.RetryAfter = retryAfter(received.Header.Get("Retry-After"), now)
 	}
 	if result.Outcome == v1alpha1.OutcomeAccepted {
-		return result
+		return
 	}
 	if result.Message == "" {
-		result.Message = shown.text(d.message)
+		result.Message = i.shown.text(i.message)
 	}
 	result.Message = cleaned(credentials.redact(result.Message))
 	if result.Message == "" {
 		result.Message = "HTTP " + strconv.Itoa(received.Code)
 	}
-	return result
+}
+
+// codeOf returns the code that counts for a reply.
+func (i *interpretation) codeOf(status int, readable bool) int {
+	if !readable {
+		return status
+	}
+	if code := i.seen.number(i.code); code > 0 {
+		return code
+	}
+	return status
 }
 
 // applyClass interprets a reply by the class: first the rules for outcomes, then the session that the reply is about,
 // then the state.
-func (d *Definition) applyClass(operation v1alpha1.Operation, sessionID string, seen, shown activation,
-	result *call.Result) {
+func (i *interpretation) applyClass() {
 	word := ""
-	if rule := d.matchingRule(operation, seen); rule != nil {
-		result.Outcome, word = rule.Outcome, rule.Status
+	if rule := i.matchingRule(); rule != nil {
+		i.result.Outcome, word, i.trace.Rule = rule.Outcome, rule.Status, rule.when.field
 	}
-	if other := seen.id(d.inReply); other != "" && !d.SameSession(other, sessionID) && call.MeaningOf(result.Outcome).AboutSession {
+	i.trace.About = i.seen.id(i.inReply)
+	isOther := i.trace.About != "" && !i.SameSession(i.trace.About, i.sessionID)
+	if isOther && call.MeaningOf(i.result.Outcome).AboutSession {
 		// A cache that confuses its keys sends such replies. They prove nothing about this session.
-		result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, "the reply is about another session"
+		i.result.Outcome, i.result.Message = v1alpha1.OutcomeUnexpectedResponse, "the reply is about another session"
 		return
 	}
-	if result.Outcome == v1alpha1.OutcomeAccepted {
-		d.readState(operation, word, seen, shown, result)
+	if i.result.Outcome == v1alpha1.OutcomeAccepted {
+		i.readState(word)
 	}
 }
 
@@ -100,8 +167,9 @@ func noReply(failure error) call.Result {
 	return call.Result{Outcome: outcome, Message: failure.Error(), MayHaveActed: true}
 }
 
-// outcome returns the default outcome for an HTTP status.
-func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bool, seen activation) v1alpha1.Outcome {
+// outcome returns the default outcome for the code.
+func (i *interpretation) outcome(readable bool) v1alpha1.Outcome {
+	code := i.trace.Code
 	family := code / 100
 	switch {
 	case code == http.StatusTooManyRequests:
@@ -116,28 +184,28 @@ func (d *Definition) outcome(operation v1alpha1.Operation, code int, readable bo
 		return v1alpha1.OutcomeCredentialsRejected
 	case code == http.StatusForbidden:
 		return v1alpha1.OutcomeNotAllowed
-	case code == http.StatusNotFound && seen.holds(d.unknownSession):
+	case code == http.StatusNotFound && i.seen.holds(i.unknownSession):
 		return v1alpha1.OutcomeNotFound
 	case code == http.StatusNotFound:
 		return v1alpha1.OutcomeUnexpectedResponse
 	// A read has nothing to refuse.
-	case family == 4 && operation == v1alpha1.OperationExpire:
+	case family == 4 && i.operation == v1alpha1.OperationExpire:
 		return v1alpha1.OutcomeRefused
 	default:
 		return v1alpha1.OutcomeUnexpectedResponse
 	}
 }
 
-// matchingRule returns the first rule that applies to an operation and holds; nil for none.
-func (d *Definition) matchingRule(operation v1alpha1.Operation, seen activation) *outcomeRule {
-	for i := range d.outcomes {
-		rule := &d.outcomes[i]
-		applies := rule.Operation == operation
+// matchingRule returns the first rule that applies to the operation and holds; nil for none.
+func (i *interpretation) matchingRule() *outcomeRule {
+	for n := range i.outcomes {
+		rule := &i.outcomes[n]
+		applies := rule.Operation == i.operation
 		if rule.Operation == "" {
 			// Unsupported is an answer to an expire call. A read cannot be unsupported.
-			applies = rule.Outcome != v1alpha1.OutcomeUnsupported || operation == v1alpha1.OperationExpire
+			applies = rule.Outcome != v1alpha1.OutcomeUnsupported || i.operation == v1alpha1.OperationExpire
 		}
-		if applies && seen.holds(rule.when) {
+		if applies && i.seen.holds(rule.when) {
 			return rule
 		}
 	}
@@ -146,38 +214,43 @@ func (d *Definition) matchingRule(operation v1alpha1.Operation, seen activation)
 
 // readState reads the state from an accepted reply, or from the word that its rule supplies. A reply to expire may
 // prove nothing. A reply to observe without a state that the class lists is an UnexpectedResponse.
-func (d *Definition) readState(operation v1alpha1.Operation, word string, seen, shown activation, result *call.Result) {
+func (i *interpretation) readState(word string) {
 	wordShown := word
 	if word == "" {
-		word, wordShown = seen.text(d.status), shown.text(d.status)
+		word, wordShown = i.seen.text(i.status), i.shown.text(i.status)
 	}
-	seen["status"] = word
-	state := v1alpha1.SessionState(d.spec.State.Words[word])
-	for _, override := range d.overrides {
-		if word != "" && seen.holds(override.when) {
-			state = override.state
+	i.trace.Word, i.seen.values["status"] = word, word
+	state := v1alpha1.SessionState(i.spec.State.Words[word])
+	for _, override := range i.overrides {
+		if word != "" && i.seen.holds(override.when) {
+			state, i.trace.Override = override.state, override.when.field
 			break
 		}
 	}
+	isRead := i.operation == v1alpha1.OperationObserve
 	if state == v1alpha1.SessionStateUnknown {
-		if operation == v1alpha1.OperationObserve {
-			result.Outcome, result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(wordShown)
+		if isRead {
+			i.result.Outcome, i.result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(wordShown)
 		}
 		return
 	}
-	result.State, result.Status = state, wordShown
-	if state.Closed() {
-		result.StillPayable = d.leftPayable(seen)
+	i.result.State, i.result.Status = state, wordShown
+	switch {
+	case state.Closed():
+		i.result.StillPayable = i.leftPayable()
+	case state == v1alpha1.SessionStateActive:
+		i.result.Unexpirable = isRead && i.seen.denies(i.expirable)
 	}
 	if state == v1alpha1.SessionStateExpired {
-		result.ExpiredAt = seen.time(d.expiredAt)
+		i.result.ExpiredAt = i.seen.time(i.expiredAt)
 	}
 }
 
 // leftPayable names what a closed session leaves that can still be paid; empty for nothing.
-func (d *Definition) leftPayable(seen activation) string {
-	for _, rule := range d.stillPayable {
-		if seen.holds(rule.when) {
+func (i *interpretation) leftPayable() string {
+	for _, rule := range i.stillPayable {
+		if i.seen.holds(rule.when) {
+			i.trace.StillPayable = rule.when.field
 			return rule.what
 		}
 	}

@@ -131,8 +131,6 @@ func TestCreate(t *testing.T) {
 		},
 		"PaymentProviderClass": {
 			{"a shipped class", class(func(*classSpec) {}), ""},
-			{"a path without the id", class(func(c *classSpec) { c.Expire.Path = "/charges" }), "path must hold {id} once"},
-			{"a path with the id twice", class(func(c *classSpec) { c.Expire.Path = "/{id}/{id}" }), "path must hold {id} once"},
 			{"a path with a query", class(func(c *classSpec) { c.Expire.Path = "/{id}?a=b" }), "spec.expire.path"},
 			{"two default environments", class(func(c *classSpec) {
 				other := v1alpha1.Environment{Name: "other", BaseURL: "https://example.com", Default: true}
