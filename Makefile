@@ -48,8 +48,9 @@ controlplane-down: build-hack ## Stop it.
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/manager.
+build: ## Build bin/manager and the kubectl plugin bin/kubectl-payops.
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/manager .
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kubectl-payops ./cmd/kubectl-payops
 
 .PHONY: build-hack
 build-hack:

@@ -20,9 +20,11 @@ const (
 	namespace = "payops-system"
 )
 
-// parts are files of config/, each with the value that enables it. An empty value means always.
+// parts are files of config/, each with the condition that enables it, in which NAME is the name of the file. An empty
+// condition means always.
 var parts = []struct{ pattern, condition string }{
 	{"config/classes/*.yaml", ".Values.classes.enabled"},
+	{"config/classes/catalogue/*/*.yaml", `has "NAME" .Values.classes.catalogue`},
 	{"config/rbac/service_account.yaml", ""},
 	{"config/rbac/role.yaml", ""},
 	{"config/rbac/role_binding.yaml", ""},
@@ -79,14 +81,14 @@ func generate() error {
 	return nil
 }
 
-// each calls a function for every file that matches the pattern, except kustomizations.
+// each calls a function for every file that matches the pattern, except kustomizations and examples.
 func each(pattern string, do func(path string, text []byte) error) error {
 	paths, err := filepath.Glob(pattern)
 	if err != nil || len(paths) == 0 {
 		return fmt.Errorf("no file matches %s: %w", pattern, err)
 	}
 	for _, path := range paths {
-		if filepath.Base(path) == "kustomization.yaml" {
+		if filepath.Base(path) == "kustomization.yaml" || strings.HasSuffix(path, ".examples.yaml") {
 			continue
 		}
 		text, err := os.ReadFile(path)
@@ -110,6 +112,7 @@ func template(path, text, condition string) string {
 		namespace, "{{ .Release.Namespace }}").Replace(text)
 	const labels = "    {{- with .Values.monitoring.labels }}\n    {{- toYaml . | nindent 4 }}\n    {{- end }}\n"
 	text = selected.ReplaceAllString(text, "$0"+labels)
+	condition = strings.ReplaceAll(condition, "NAME", strings.TrimSuffix(filepath.Base(path), ".yaml"))
 	if condition != "" {
 		text = fmt.Sprintf("{{- if %s }}\n%s{{- end }}\n", condition, text)
 	}

@@ -97,7 +97,7 @@ step "Start the four simulated providers"
 echo "$ bin/simulator serve --objects hack/demo/objects.yaml &"
 bin/simulator serve --objects hack/demo/objects.yaml >"$work/simulator.log" 2>&1 &
 pids+=($!)
-await_line "$work/simulator.log" "are served at" $! "the simulator"
+await_line "$work/simulator.log" "txn is served at" $! "the simulator"
 
 step "Start the operator"
 echo "$ bin/manager --allow-private-endpoints --metrics-bind-address=0 --health-probe-bind-address=0 &"

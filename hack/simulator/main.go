@@ -1,9 +1,11 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command simulator serves the four simulated providers on one address, or shows the state of a running simulator.
+// Command simulator serves the four simulated providers on one address, or shows the state of a running simulator. It
+// also serves any other provider from the examples beside its class.
 //
 //	simulator serve --listen 127.0.0.1:9090 --objects objects.yaml
+//	simulator serve --class docs/tutorial/lumen.yaml --open 'LM-1042'
 //	simulator objects --url http://127.0.0.1:9090   the sessions in its books and their states
 //	simulator calls --url http://127.0.0.1:9090     the calls that it has received
 package main
@@ -14,9 +16,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -25,6 +30,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/internal/simulator/catalogue"
 )
 
 func main() {
@@ -41,13 +47,15 @@ func run(arguments []string) error {
 	flags := flag.NewFlagSet(arguments[0], flag.ExitOnError)
 	listen := flags.String("listen", "127.0.0.1:9090", "address to serve on")
 	objects := flags.String("objects", "", "YAML file with the initial sessions")
+	class := flags.String("class", "", "file of a class to serve from its examples, too")
+	open := flags.String("open", "", "id of an open session of that class")
 	url := flags.String("url", "http://127.0.0.1:9090", "URL of a running simulator")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
 	switch arguments[0] {
 	case "serve":
-		return serve(*listen, *objects)
+		return serve(*listen, *objects, *class, *open)
 	case "objects":
 		return list(*url+"/simulator/objects", "PROVIDER\tID\tSTATE", func(object simulator.Object) string {
 			return fmt.Sprintf("%s\t%s\t%s", object.Provider, object.ID, object.State)
@@ -61,8 +69,30 @@ func run(arguments []string) error {
 	}
 }
 
-func serve(listen, objects string) error {
+func serve(listen, objects, class, open string) error {
 	upstreams := simulator.New()
+	names := []string{"circle", "helio", "omise", "txn"}
+	if open != "" && class == "" {
+		return errors.New("--open names a session of the class in --class")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", listen)
+	if err != nil {
+		return err
+	}
+	if class != "" {
+		described, err := catalogue.Load(context.Background(), class)
+		if err != nil {
+			return err
+		}
+		upstreams.Describe(described)
+		if open != "" {
+			upstreams.Add(simulator.Object{Provider: described.Name, ID: open, State: simulator.Open})
+		}
+		names = append(names, described.Name)
+		for _, name := range slices.Sorted(maps.Keys(described.Keys)) {
+			fmt.Printf("the credential %s of %s is %s\n", name, described.Name, described.Keys[name])
+		}
+	}
 	if objects != "" {
 		text, err := os.ReadFile(objects)
 		if err != nil {
@@ -78,14 +108,16 @@ func serve(listen, objects string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	server := &http.Server{Addr: listen, Handler: upstreams.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: upstreams.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		<-ctx.Done()
 		upstreams.Close()
 		_ = server.Close()
 	}()
-	fmt.Printf("circle, helio, omise and txn are served at http://%s/\n", listen)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	for _, name := range names {
+		fmt.Printf("%s is served at http://%s/%s\n", name, listener.Addr(), name)
+	}
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

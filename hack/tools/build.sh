@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-for tool in kustomize helm promtool; do
+for tool in kustomize helm promtool stripe-mock; do
   started=$SECONDS
   printf '  %s ...\n' "$tool" >&2
   # Service discovery is not needed, and makes up most of promtool.

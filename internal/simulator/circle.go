@@ -36,7 +36,7 @@ func (c circle) refuse(r *http.Request, body []byte, keys map[string]string) *Re
 	return nil
 }
 
-func (circle) unknown(string) Reply {
+func (circle) unknown(string, string) Reply {
 	return Reply{Code: 404, Header: circleHeader(), Body: circleError(404, "Not found.")}
 }
 

@@ -29,7 +29,7 @@ func (helio) refuse(r *http.Request, body []byte, keys map[string]string) *Reply
 	return nil
 }
 
-func (helio) unknown(id string) Reply {
+func (helio) unknown(_, id string) Reply {
 	return Reply{Code: 404, Body: helioError(404, fmt.Sprintf("Charge not found for token %q", id))}
 }
 

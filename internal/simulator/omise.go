@@ -30,7 +30,7 @@ func (omise) refuse(r *http.Request, body []byte, keys map[string]string) *Reply
 	return nil
 }
 
-func (omise) unknown(id string) Reply {
+func (omise) unknown(_, id string) Reply {
 	return Reply{Code: 404, Body: omiseError("not_found", "charge "+id+" was not found")}
 }
 

@@ -164,7 +164,7 @@ func (s *Simulator) answer(r *http.Request, body []byte, at key, operation strin
 	object := s.objects[at]
 	switch {
 	case object == nil:
-		return speaks.unknown(at.id), fault
+		return speaks.unknown(operation, at.id), fault
 	case operation == Expire:
 		return speaks.expire(object, time.Now()), fault
 	default:

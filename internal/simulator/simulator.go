@@ -1,8 +1,9 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package simulator implements the four providers as HTTP handlers with state, for tests and the demo. It follows the
-// providers' own documentation and does not know the classes, so that it can reveal their mistakes.
+// Package simulator implements providers as HTTP handlers with state, for tests and the demo. Four of them follow the
+// providers' own documentation and do not know the classes, so that they can reveal their mistakes. Any other provider
+// is served from examples.
 package simulator
 
 import (
@@ -85,6 +86,8 @@ type Call struct {
 const (
 	Expire  = "expire"
 	Observe = "observe"
+	// Token is a request for an OAuth2 token.
+	Token = "token"
 	// Stray is a call that the provider's API does not have.
 	Stray = "stray"
 )
@@ -112,13 +115,16 @@ type Simulator struct {
 	latency time.Duration
 	closed  chan struct{}
 	close   sync.Once
+	// described holds the providers that are served from examples, and tokens those that each accepts.
+	described map[string]*Described
+	tokens    map[string]map[string]bool
 }
 
 // New returns a simulator with empty books.
 func New() *Simulator {
 	return &Simulator{
 		objects: map[key]*Object{}, faults: map[key][]Fault{}, keys: Keys(), outages: map[string]bool{},
-		closed: make(chan struct{}),
+		closed: make(chan struct{}), described: map[string]*Described{}, tokens: map[string]map[string]bool{},
 	}
 }
 
@@ -228,8 +234,8 @@ type dialect interface {
 	routes() map[string]string
 	// refuse returns the reply to a call with wrong credentials, media type or body, and nil for a valid one.
 	refuse(r *http.Request, body []byte, keys map[string]string) *Reply
-	// unknown returns the reply about a session that is not in the books.
-	unknown(id string) Reply
+	// unknown returns the reply to an operation on a session that is not in the books.
+	unknown(operation, id string) Reply
 	// expire expires the object if possible, and returns the reply.
 	expire(object *Object, now time.Time) Reply
 	// show returns the reply to a read.
@@ -240,11 +246,15 @@ func dialects() map[string]dialect {
 	return map[string]dialect{"circle": circle{}, "helio": helio{}, "omise": omise{}, "txn": txn{}}
 }
 
-// Handler serves every provider below its name (/circle, /helio, /omise, /txn) and the books below /simulator.
+// Handler serves every provider below its name (/circle, /helio, /omise, /txn, and those that were described) and the
+// books below /simulator.
 func (s *Simulator) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for name, dialect := range dialects() {
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, s.Provider(name, dialect)))
+	}
+	for name, described := range s.described {
+		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, s.withTokens(described, s.Provider(name, described))))
 	}
 	mux.Handle("/simulator/", http.StripPrefix("/simulator", s.books()))
 	return mux

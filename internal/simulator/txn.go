@@ -38,7 +38,9 @@ func (txn) refuse(r *http.Request, body []byte, keys map[string]string) *Reply {
 	return nil
 }
 
-func (txn) unknown(string) Reply { return txnError(404, "404", "not_found", "Payment link not found") }
+func (txn) unknown(string, string) Reply {
+	return txnError(404, "404", "not_found", "Payment link not found")
+}
 
 func (t txn) expire(object *Object, now time.Time) Reply {
 	if object.State != Open && object.State != Pending {

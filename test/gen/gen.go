@@ -164,11 +164,30 @@ func Secret(namespace, provider string) *corev1.Secret {
 
 // Class reads a shipped PaymentProviderClass. It panics if it cannot, because no test can go on then.
 func Class(name string) *v1alpha1.PaymentProviderClass {
-	text, err := os.ReadFile(filepath.Join(Root(), "config", "classes", name+".yaml"))
+	return ClassFile(filepath.Join(Root(), "config", "classes", name+".yaml"))
+}
+
+// ClassFile reads the PaymentProviderClass of a file. It panics if it cannot.
+func ClassFile(path string) *v1alpha1.PaymentProviderClass {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		panic(err)
 	}
 	return ParseClass(string(text))
+}
+
+// Catalogue returns the files of the classes of the catalogue.
+func Catalogue() []string {
+	folders, err := filepath.Glob(filepath.Join(Root(), "config", "classes", "catalogue", "*", "kustomization.yaml"))
+	if err != nil || len(folders) == 0 {
+		panic(fmt.Sprintf("the catalogue is not found: %v", err))
+	}
+	paths := make([]string, 0, len(folders))
+	for _, path := range folders {
+		folder := filepath.Dir(path)
+		paths = append(paths, filepath.Join(folder, filepath.Base(folder)+".yaml"))
+	}
+	return paths
 }
 
 // ParseClass reads a PaymentProviderClass from YAML. It panics if it cannot.
