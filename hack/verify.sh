@@ -12,7 +12,7 @@ before=$(git status --porcelain)
 step "generate"
 make --no-print-directory generate
 step "format and tidy"
-gofmt -w api controllers hack internal main.go test
+gofmt -w api cmd config controllers hack internal main.go test
 for module in . hack/tools hack/controlplane; do
   go -C "$module" mod tidy
 done
@@ -21,7 +21,7 @@ for script in hack/*.sh hack/*/*.sh .ci/run; do
   bash -n "$script"
 done
 step "kustomizations render"
-for folder in config/install config/default config/samples config/prometheus hack/demo \
+for folder in config/install config/default config/samples config/prometheus config/classes/catalogue hack/demo \
   test/e2e/testdata/* test/install/testdata/*; do
   go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
 done

@@ -241,7 +241,7 @@ func TestNoToken(t *testing.T) {
 		{"an error of the server", answer(500, json, "{}"), openDoor, v1alpha1.OutcomeUnavailable, "HTTP 500"},
 		{"no reply in time", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, slow,
 			v1alpha1.OutcomeUnavailable, "no reply within the timeout"},
-		{"a private address", nil, httpx.Options{MaxConnections: 1, Timeout: time.Minute}, v1alpha1.OutcomeUnavailable,
+		{"plain http", nil, httpx.Options{MaxConnections: 1, Timeout: time.Minute}, v1alpha1.OutcomeUnavailable,
 			"only https is allowed"},
 	}
 	for _, tc := range cases {
@@ -259,6 +259,43 @@ func TestNoToken(t *testing.T) {
 				t.Errorf("%d calls were made without a token", provider.calls)
 			}
 		})
+	}
+}
+
+// TestPrivateTokenEndpoint has a token endpoint at a private address, which the operator does not call.
+func TestPrivateTokenEndpoint(t *testing.T) {
+	provider := &tokenServer{}
+	endpoint := withTokens(t, provider, nil, httpx.Options{MaxConnections: 1, Timeout: time.Minute})
+	endpoint.TokenURL.Scheme = "https"
+	result := endpoint.Call(t.Context(), expire, "a1")
+	if result.Outcome != v1alpha1.OutcomeUnavailable || result.MayHaveActed ||
+		!strings.Contains(result.Message, "the token endpoint: the endpoint resolves to a private") {
+		t.Errorf("%+v, want Unavailable, because the address is private", result)
+	}
+	if len(provider.requests) > 0 || provider.calls > 0 {
+		t.Errorf("%d token requests and %d calls, want none", len(provider.requests), provider.calls)
+	}
+}
+
+// TestTokenThatEndsAtOnceOrNever makes calls with tokens whose end makes no sense. Each is used until it is rejected, or
+// for some seconds.
+func TestTokenThatEndsAtOnceOrNever(t *testing.T) {
+	for _, end := range []string{`"expires_in":1`, `"expires_in":0`, `"expires_in":null`, `"expires_in":-5`, `"scope":""`,
+		`"expires_in":"1"`} {
+		provider := &tokenServer{}
+		endpoint := withTokens(t, provider, nil, openDoor)
+		provider.valid["the-token"] = true
+		provider.answer = func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"access_token":"the-token","token_type":"Bearer",%s}`, end)
+		}
+		for range 3 {
+			if result := endpoint.Call(t.Context(), observe, "a1"); result.State != v1alpha1.SessionStateActive {
+				t.Errorf("%s: a call ends with %s: %s", end, result.Outcome, result.Message)
+			}
+		}
+		if len(provider.requests) != 1 {
+			t.Errorf("%s: %d token requests for 3 calls, want 1", end, len(provider.requests))
+		}
 	}
 }
 
