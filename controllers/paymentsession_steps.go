@@ -147,6 +147,7 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 	definition := scope.entry.definition()
 	if definition != nil {
 		in.InvalidSessionID = !definition.ValidSessionID(scope.session.Spec.SessionID)
+		in.ShowsExpirable = definition.ShowsExpirable()
 		in.SessionIDName = definition.SessionIDName()
 	}
 	if account := scope.entry.account; account != nil {

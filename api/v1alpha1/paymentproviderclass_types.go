@@ -153,7 +153,9 @@ type PaymentProviderClassSpec struct {
 	// code is a CEL expression over code, headers, body and now that returns the
 	// code that counts, as an int, for providers that answer HTTP 200 and have
 	// the code in the body. If unset, or if it fails on a reply or returns 0, it
-	// is the HTTP status. Everywhere else in the class, code is this code.
+	// is the HTTP status, as it always is for 408, 429 and 5xx; and no other
+	// HTTP status than 2xx becomes a 2xx. Everywhere else in the class, code is
+	// this code.
 	//
 	// +optional
 	Code Expression `json:"code,omitempty"`
@@ -190,8 +192,9 @@ type PaymentProviderClassSpec struct {
 	// expirable is a CEL condition over status, code, headers, body and now, for
 	// providers whose sessions say whether a call can end them. It is evaluated
 	// for a read with state active. If it is false, no call can expire the
-	// session, as with outcome Unsupported. An expression that fails on a reply
-	// is true.
+	// session now, as with outcome Unsupported; it is read again as often as
+	// pollInterval says, because that may change. An expression that fails on a
+	// reply is true.
 	//
 	// +optional
 	Expirable Expression `json:"expirable,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,7 @@ func (t *Trial) Try(ctx context.Context) ([]Attempt, error) {
 		return nil, err
 	}
 	defer recorder.door.Close()
+	recorder.real = endpoint
 	made := func(name string, operation v1alpha1.Operation, at *upstream.Endpoint, id string) Attempt {
 		return t.call(ctx, recorder, name, operation, at, id)
 	}
@@ -102,23 +104,35 @@ func (t *Trial) connect() (*upstream.Endpoint, *recorder, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("the credentials: %w", err)
 	}
-	recorder := &recorder{door: httpx.New(t.Door)}
+	recorder := &recorder{door: httpx.New(t.Door), tokenURL: definition.TokenURL(t.Environment, t.Endpoint, base)}
 	return &upstream.Endpoint{
-		Definition: definition, BaseURL: base, TokenURL: definition.TokenURL(t.Environment, t.Endpoint, base),
-		Credentials: credentials, Door: recorder,
+		Definition: definition, BaseURL: base, TokenURL: recorder.tokenURL, Credentials: credentials, Door: recorder,
 	}, recorder, nil
 }
 
-// recorder keeps the last reply that came through the door.
+// recorder keeps the last reply to a call that came through the door, and what authorized it. It keeps no tokens'
+// replies.
 type recorder struct {
-	door *httpx.Client
-	last *httpx.Reply
+	door     *httpx.Client
+	tokenURL *url.URL
+	last     *httpx.Reply
+	sent     upstream.Secret
+	// real has the right credentials, which no record may show.
+	real *upstream.Endpoint
+}
+
+// redact returns a text of a reply without any credential.
+func (r *recorder) redact(text []byte, at *upstream.Endpoint) []byte {
+	return r.real.RedactReply(at.RedactReply(text, r.sent), r.sent)
 }
 
 // Do implements upstream.Doer.
 func (r *recorder) Do(ctx context.Context, request *http.Request) (*httpx.Reply, error) {
 	reply, err := r.door.Do(ctx, request)
-	r.last = reply
+	if r.tokenURL == nil || request.URL.String() != r.tokenURL.String() {
+		_, sent, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+		r.last, r.sent = reply, upstream.Secret(sent)
+	}
 	return reply, err
 }
 
@@ -133,8 +147,13 @@ func (t *Trial) call(ctx context.Context, recorder *recorder, name string, opera
 		made.Doubt = "no reply: " + result.Message
 		return made
 	}
-	made.reply.Body = []byte(at.Redact(string(made.reply.Body)))
 	_, trace := at.Definition.Interpret(operation, id, at.Credentials, made.reply, time.Now())
+	made.reply.Body = recorder.redact(made.reply.Body, at)
+	for name, values := range made.reply.Header {
+		for i := range values {
+			made.reply.Header[name][i] = string(recorder.redact([]byte(values[i]), at))
+		}
+	}
 	made.Code, made.Rule = made.reply.Code, trace.Rule
 	if trace.Override != "" {
 		made.Rule = trace.Override
@@ -223,15 +242,11 @@ func compareUnknown(unknown, noRoute *Attempt) {
 	}
 }
 
-// wrongCredentials returns credentials of the same form that no provider accepts.
+// wrongCredentials returns credentials that no provider accepts.
 func wrongCredentials(of upstream.Credentials) upstream.Credentials {
 	wrong := upstream.Credentials{}
 	for name, value := range of {
-		text := []rune(string(value))
-		for i := max(0, len(text)-8); i < len(text); i++ {
-			text[i] = 'x'
-		}
-		wrong[name] = upstream.Secret(string(text))
+		wrong[name] = upstream.Secret(strings.Repeat("x", len(value)))
 	}
 	return wrong
 }

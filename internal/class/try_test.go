@@ -117,6 +117,49 @@ func TestTry(t *testing.T) {
 	}
 }
 
+// TestRecordHasNoCredential records replies that repeat a credential or a token in unusual ways.
+func TestRecordHasNoCredential(t *testing.T) {
+	const secret, token = "ab/cd+ef&gh==", "token-of-the-account-1f"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Request-ID", "for "+r.Header.Get("Authorization"))
+		if r.URL.Path == "/token" {
+			_, _ = fmt.Fprintf(w, `{"access_token":%q,"expires_in":60,"note":"ab\/cd+ef\u0026gh=="}`, token)
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = fmt.Fprintf(w, `{"got":%q,"key":"ab\/cd+ef\u0026gh==","ab\/cd+ef\u0026gh==":1}`, r.Header.Get("Authorization"))
+	}))
+	defer server.Close()
+	class := read(t, "testdata/fifth.yaml")
+	class.Spec.Credentials = append(class.Spec.Credentials, v1alpha1.CredentialKey{Name: "id"})
+	class.Spec.Authentication = []v1alpha1.Authentication{{OAuth2: &v1alpha1.OAuth2Authentication{
+		TokenURL: "/token", ClientID: "id", ClientSecret: "token",
+	}}}
+	compiled, err := class.compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial := &Trial{
+		Class: compiled, ID: "INV-1042", Endpoint: server.URL,
+		Credentials: map[string][]byte{"token": []byte(secret), "id": []byte("the-client")},
+		Door:        httpx.Options{AllowPrivate: true, MaxConnections: 1, Timeout: time.Minute},
+	}
+	attempts, err := trial.Try(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := Recorded(attempts, "INV-1042")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leak := range []string{secret, token, "cd+ef"} {
+		if strings.Contains(string(recorded), leak) {
+			t.Errorf("%q is in the record:\n%s", leak, recorded)
+		}
+	}
+}
+
 // TestTryChangesNothing makes no call but reads, unless it is told to.
 func TestTryChangesNothing(t *testing.T) {
 	provider := &invoices{noSession: `{"error":"no route"}`}

@@ -91,7 +91,7 @@ func (d *decision) unexpirable() string {
 		return table[v1alpha1.ReasonInvalidSessionID].unexpirable
 	case shown.unexpirable != "" && !shown.checked, shown.checked && d.Obstacle != nil && !d.seen():
 		return shown.unexpirable
-	case d.Outcome != nil && d.Outcome.Result.Unexpirable:
+	case d.Outcome != nil && d.Outcome.Result.Unexpirable && !d.recentlyActed():
 		return table[v1alpha1.ReasonExpireUnsupported].unexpirable
 	case d.Outcome != nil:
 		return table[reasonOf[d.Outcome.Result.Outcome]].unexpirable

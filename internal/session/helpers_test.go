@@ -90,7 +90,10 @@ func afterState(operation v1alpha1.Operation, state v1alpha1.SessionState) func(
 }
 
 // unexpirable says that the read shows that no call can expire the session.
-func unexpirable(f *Input) { f.Outcome.Result.Unexpirable = true }
+func unexpirable(f *Input) { f.Outcome.Result.Unexpirable, f.ShowsExpirable = true, true }
+
+// showsExpirable gives the session a class whose reads show whether a call can end it.
+func showsExpirable(f *Input) { f.ShowsExpirable = true }
 
 // afterOutcome gives it the outcome of a call whose reply shows no state.
 func afterOutcome(operation v1alpha1.Operation, outcome v1alpha1.Outcome) func(*Input) {

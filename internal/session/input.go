@@ -28,6 +28,9 @@ type Input struct {
 	Obstacle *Obstacle
 	// InvalidSessionID is true where the session's id does not match the class's pattern.
 	InvalidSessionID bool
+	// ShowsExpirable is true where a read shows whether a call can end the session. One that no call can end is read
+	// again: that may change.
+	ShowsExpirable bool
 	// SessionIDName is the provider's name for a session's id.
 	SessionIDName string
 	// PollInterval is the time between two reads of an active session; 0 disables polling.

@@ -78,11 +78,11 @@ func (d *decision) handleStillActive() Action {
 	switch {
 	case d.settled():
 		return d.stay()
+	case d.recentlyActed():
+		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.ineffective())
 	case d.Outcome.Result.Unexpirable:
 		d.memory.Expire = EndingNone
 		return d.conclude(v1alpha1.ReasonExpireUnsupported, quoted(d.Outcome.Result.Message))
-	case d.recentlyActed():
-		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.ineffective())
 	case d.memory.Expire == EndingRefused:
 		refusal := d.memory.Refusal
 		d.memory.Expire, d.memory.Refusal = EndingNone, ""

@@ -67,7 +67,15 @@ func (d *decision) dryRunReason() string {
 }
 
 // settled reports whether a session should be expired but shows a reason that no call can change.
-func (d *decision) settled() bool { return d.shouldExpire() && d.row().final && !d.closed() }
+func (d *decision) settled() bool {
+	return d.shouldExpire() && d.row().final && !d.closed() && !d.mayBecomeExpirable()
+}
+
+// mayBecomeExpirable reports whether no call could end the session at the last read, and another read may show that one
+// can.
+func (d *decision) mayBecomeExpirable() bool {
+	return d.ShowsExpirable && d.shows(v1alpha1.ReasonExpireUnsupported)
+}
 
 // stay keeps a status that no call can change, and repeats it if the spec has changed or a refresh came back.
 func (d *decision) stay() Action {
@@ -114,7 +122,7 @@ func (d *decision) changed() bool {
 // meanwhile, or because an accepted call may not be visible yet.
 func (d *decision) readFirst() bool {
 	isAccepted := d.memory.Expire == EndingAccepted || d.memory.Accepted > 0 && d.recentlyActed()
-	return isAccepted || d.Session.Status.State == v1alpha1.SessionStateProcessing ||
+	return isAccepted || d.Session.Status.State == v1alpha1.SessionStateProcessing || d.mayBecomeExpirable() ||
 		d.ready() != nil && (d.row().readFirst || d.refresh() != "")
 }
 

@@ -6,6 +6,8 @@ package session
 import (
 	"math"
 	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
 // noDelay is the shortest wait: 0 means no timer.
@@ -26,6 +28,9 @@ func (d *decision) untilCall(reason string, progress Progress) time.Duration {
 
 // byRow returns the time until the next call of a session that is not being deleted.
 func (d *decision) byRow(reason string, progress Progress) time.Duration {
+	if d.ShowsExpirable && reason == v1alpha1.ReasonExpireUnsupported && d.PollInterval > 0 {
+		return d.spread(d.PollInterval)
+	}
 	switch table[reason].next {
 	case immediately:
 		return noDelay

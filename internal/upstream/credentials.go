@@ -6,6 +6,7 @@ package upstream
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -96,16 +97,24 @@ func (c Credentials) forms() []string {
 		)
 	}
 	for _, secret := range c {
+		if len(secret) < minSecretLength {
+			continue
+		}
 		add(string(secret))
 		add(string(secret) + ":")
 		for _, other := range c {
-			// HTTP Basic sends two credentials as one.
+			// HTTP Basic sends two credentials as one, and OAuth2 escapes each of them first.
 			add(string(secret) + ":" + string(other))
+			add(url.QueryEscape(string(secret)) + ":" + url.QueryEscape(string(other)))
 		}
 	}
 	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b)) })
 	return slices.Compact(forms)
 }
+
+// minSecretLength is the length from which on a credential can be a secret. A version or a number is none, and is part
+// of many innocent texts.
+const minSecretLength = 4
 
 // minRedactedLength is the length from which on a credential is removed from a whole reply: a shorter one may be part
 // of an innocent word.
@@ -142,7 +151,7 @@ func replaceTexts(value any, replacer *strings.Replacer) any {
 	case map[string]any:
 		copied := make(map[string]any, len(value))
 		for key := range value {
-			copied[key] = replaceTexts(value[key], replacer)
+			copied[replacer.Replace(key)] = replaceTexts(value[key], replacer)
 		}
 		return copied
 	case map[string]string:
@@ -162,12 +171,20 @@ func replaceTexts(value any, replacer *strings.Replacer) any {
 	}
 }
 
-// Redact returns a text without the credentials of an endpoint, and without its token.
-func (e *Endpoint) Redact(text string) string {
-	e.tokens.mu.Lock()
-	defer e.tokens.mu.Unlock()
-	if e.tokens.value == "" {
-		return e.Credentials.redact(text)
+// RedactReply returns the body of a reply without the credentials and the tokens of an endpoint, for a record of it. It
+// redacts the decoded texts: JSON may write a character in several ways.
+func (e *Endpoint) RedactReply(body []byte, tokens ...Secret) []byte {
+	all := maps.Clone(e.Credentials)
+	for i, token := range tokens {
+		all[fmt.Sprint(accessToken, i)] = token
 	}
-	return e.Credentials.with(e.tokens.value).redact(text)
+	value, readable := decode(body)
+	if !readable || value == nil {
+		return []byte(all.redact(string(body)))
+	}
+	text, err := json.Marshal(all.redactReply(value))
+	if err != nil {
+		return []byte(redacted)
+	}
+	return text
 }

@@ -56,6 +56,9 @@ type stillPayable struct {
 	what string
 }
 
+// ShowsExpirable reports whether a read shows whether a call can end the session.
+func (d *Definition) ShowsExpirable() bool { return d.expirable != nil }
+
 // SessionIDName returns the provider's name for a session's id.
 func (d *Definition) SessionIDName() string { return d.spec.SessionID.Name }
 

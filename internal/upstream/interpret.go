@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/cel-go/common/types"
+
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
@@ -128,15 +130,19 @@ func (i *interpretation) finish(credentials Credentials, received *httpx.Reply, 
 	}
 }
 
-// codeOf returns the code that counts for a reply.
+// codeOf returns the code that counts for a reply. A body can make a success a failure, and not the other way round: a
+// failing server, or one that asks for a pause, may send the body of another reply.
 func (i *interpretation) codeOf(status int, readable bool) int {
-	if !readable {
+	isOutage := status >= http.StatusInternalServerError || status == http.StatusRequestTimeout ||
+		status == http.StatusTooManyRequests
+	if !readable || isOutage {
 		return status
 	}
-	if code := i.seen.number(i.code); code > 0 {
-		return code
+	code := i.seen.number(i.code)
+	if code <= 0 || status >= http.StatusMultipleChoices && code < http.StatusMultipleChoices {
+		return status
 	}
-	return status
+	return code
 }
 
 // applyClass interprets a reply by the class: first the rules for outcomes, then the session that the reply is about,
@@ -220,14 +226,22 @@ func (i *interpretation) readState(word string) {
 		word, wordShown = i.seen.text(i.status), i.shown.text(i.status)
 	}
 	i.trace.Word, i.seen.values["status"] = word, word
+	isRead := i.operation == v1alpha1.OperationObserve
 	state := v1alpha1.SessionState(i.spec.State.Words[word])
 	for _, override := range i.overrides {
-		if word != "" && i.seen.holds(override.when) {
+		if word == "" {
+			break
+		}
+		verdict := i.seen.eval(override.when)
+		if verdict == types.True {
 			state, i.trace.Override = override.state, override.when.field
 			break
 		}
+		if verdict == nil && state.Closed() && !isRead {
+			// The reply to expire lacks what the override looks for, such as the payments: only a read proves the end.
+			return
+		}
 	}
-	isRead := i.operation == v1alpha1.OperationObserve
 	if state == v1alpha1.SessionStateUnknown {
 		if isRead {
 			i.result.Outcome, i.result.Message = v1alpha1.OutcomeUnexpectedResponse, unlisted(wordShown)

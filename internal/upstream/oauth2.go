@@ -29,6 +29,9 @@ const (
 	accessToken = "access token"
 	// renewBefore is how long before its end a token is renewed, and a tenth of its time where that is shorter.
 	renewBefore = time.Minute
+	// maxTokenUse is how long a token is used that has no end: some providers answer an ended one with another code than
+	// 401.
+	maxTokenUse = time.Hour
 	// minTokenUse is how long a token is used at least, unless it is rejected: a token that ends at once would double the
 	// number of requests.
 	minTokenUse = 10 * time.Second
@@ -83,7 +86,7 @@ type tokens struct {
 func (t *tokens) present(now time.Time) Secret {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.renewAt.IsZero() && !now.Before(t.renewAt) {
+	if !now.Before(t.renewAt) {
 		return ""
 	}
 	return t.value
@@ -151,10 +154,10 @@ func endOf(token *oauth2.Token) time.Time {
 	}
 }
 
-// renewAt returns when a token is renewed; zero for not before it is rejected.
+// renewAt returns when a token is renewed.
 func renewAt(requestedAt, end time.Time) time.Time {
 	if end.IsZero() {
-		return time.Time{}
+		return requestedAt.Add(maxTokenUse)
 	}
 	early := min(renewBefore, end.Sub(requestedAt)/10)
 	if earliest := requestedAt.Add(minTokenUse); end.Add(-early).Before(earliest) {
@@ -173,10 +176,18 @@ func (t doorTransport) RoundTrip(request *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	return &http.Response{
-		StatusCode: reply.Code, Status: http.StatusText(reply.Code), Header: reply.Header, Request: request,
+		StatusCode: reply.Code, Status: http.StatusText(reply.Code), Header: withoutLocation(reply.Header), Request: request,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Body: io.NopCloser(bytes.NewReader(reply.Body)), ContentLength: int64(len(reply.Body)),
 	}, nil
+}
+
+// withoutLocation returns a header without the target of a redirect, which http.Client would parse, and repeat in an
+// error.
+func withoutLocation(header http.Header) http.Header {
+	copied := header.Clone()
+	copied.Del("Location")
+	return copied
 }
 
 // tokenError is a token request that brought no token: the result of every call that needs the token.
@@ -204,7 +215,7 @@ func (e *Endpoint) explainToken(failure error, now time.Time) error {
 func (e *Endpoint) explainNoToken(failure error) error {
 	if transport, ok := errors.AsType[*url.Error](failure); ok {
 		result := noReply(transport.Err)
-		result.Message, result.MayHaveActed = "the token endpoint: "+result.Message, false
+		result.Message, result.MayHaveActed = excerpt("the token endpoint: "+e.Credentials.redact(result.Message), 200), false
 		return &tokenError{result}
 	}
 	return &tokenError{call.Result{
@@ -220,8 +231,12 @@ func tokenOutcome(answer *oauth2.RetrieveError) v1alpha1.Outcome {
 	switch {
 	case code == http.StatusTooManyRequests:
 		return v1alpha1.OutcomeThrottled
-	case code == http.StatusRequestTimeout, code >= http.StatusInternalServerError:
+	case code == http.StatusRequestTimeout, code >= http.StatusInternalServerError,
+		answer.ErrorCode == "server_error", answer.ErrorCode == "temporarily_unavailable":
 		return v1alpha1.OutcomeUnavailable
+	case answer.ErrorCode == "invalid_request", answer.ErrorCode == "unsupported_grant_type":
+		// The class asks for the token in the wrong way.
+		return v1alpha1.OutcomeUnexpectedResponse
 	case answer.ErrorCode != "", code == http.StatusUnauthorized, code == http.StatusForbidden && !isPage,
 		code == http.StatusBadRequest && !isPage:
 		return v1alpha1.OutcomeCredentialsRejected

@@ -235,6 +235,14 @@ func TestNoToken(t *testing.T) {
 			v1alpha1.OutcomeUnexpectedResponse, "HTTP 403"},
 		{"a page with 404", answer(404, page, "<html>"), openDoor, v1alpha1.OutcomeUnexpectedResponse, "HTTP 404"},
 		{"a page with 200", answer(200, page, "<html>"), openDoor, v1alpha1.OutcomeUnexpectedResponse, "no access_token"},
+		{"the class asks in the wrong way", answer(400, json, `{"error":"invalid_request"}`), openDoor,
+			v1alpha1.OutcomeUnexpectedResponse, "invalid_request"},
+		{"a temporary error with 400", answer(400, json, `{"error":"temporarily_unavailable"}`), openDoor,
+			v1alpha1.OutcomeUnavailable, "temporarily_unavailable"},
+		{"a redirect that repeats the secret and cannot be parsed", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://x.example/%zz?client_secret="+clientSecret)
+			w.WriteHeader(http.StatusFound)
+		}, openDoor, v1alpha1.OutcomeUnexpectedResponse, "HTTP 302"},
 		{"an empty reply", answer(200, json, ""), openDoor, v1alpha1.OutcomeUnexpectedResponse, "no access_token"},
 		{"a redirect", answer(307, json, ""), openDoor, v1alpha1.OutcomeUnexpectedResponse, "HTTP 307"},
 		{"too many requests", answer(429, json, "{}"), openDoor, v1alpha1.OutcomeThrottled, "HTTP 429"},
@@ -249,7 +257,8 @@ func TestNoToken(t *testing.T) {
 			provider := &tokenServer{answer: tc.answer}
 			result := withTokens(t, provider, nil, tc.options).Call(t.Context(), expire, "a1")
 			want := call.Result{Outcome: tc.want, Message: "the token endpoint: " + result.Message[len("the token endpoint: "):]}
-			if tc.want == v1alpha1.OutcomeThrottled || tc.want == v1alpha1.OutcomeUnavailable && strings.Contains(tc.says, "HTTP") {
+			answers := tc.answer != nil && tc.options == openDoor
+			if tc.want == v1alpha1.OutcomeThrottled || tc.want == v1alpha1.OutcomeUnavailable && answers {
 				want.RetryAfter = 7 * time.Second
 			}
 			if diff := cmp.Diff(want, result); diff != "" || !strings.Contains(result.Message, tc.says) {
@@ -277,8 +286,8 @@ func TestPrivateTokenEndpoint(t *testing.T) {
 	}
 }
 
-// TestTokenThatEndsAtOnceOrNever makes calls with tokens whose end makes no sense. Each is used until it is rejected, or
-// for some seconds.
+// TestTokenThatEndsAtOnceOrNever makes calls with tokens whose end makes no sense. Each is used until it is rejected,
+// or for some seconds.
 func TestTokenThatEndsAtOnceOrNever(t *testing.T) {
 	for _, end := range []string{`"expires_in":1`, `"expires_in":0`, `"expires_in":null`, `"expires_in":-5`, `"scope":""`,
 		`"expires_in":"1"`} {
@@ -315,8 +324,8 @@ func TestTokenIsRenewedInTime(t *testing.T) {
 			t.Errorf("%s: renewed after %s, want %s", tc.reason, got, tc.want)
 		}
 	}
-	if at := renewAt(noon, time.Time{}); !at.IsZero() {
-		t.Errorf("a token without an end is renewed at %s, want never", at)
+	if got := renewAt(noon, time.Time{}).Sub(noon); got != maxTokenUse {
+		t.Errorf("a token without an end is renewed after %s, want %s", got, maxTokenUse)
 	}
 }
 
