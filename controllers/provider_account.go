@@ -121,7 +121,7 @@ func (r *ProviderReconciler) openAccount(known *entry, key providerKey, wanted c
 			Timeout:        wanted.settings.access.timeout,
 		})
 		known.endpoint = wanted.endpoint
-		known.endpoint.Door = known.door
+		known.endpoint.Door, known.endpoint.Timeout = known.door, wanted.settings.access.timeout
 	}
 	known.settings, known.obstacle, known.notReady, known.unprotectedSince = wanted.settings, nil, "", time.Time{}
 	config := account.Config{

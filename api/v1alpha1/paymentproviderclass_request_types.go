@@ -226,9 +226,8 @@ type Authentication struct {
 //
 // +kubebuilder:validation:ExactlyOneOf=value;credential
 type Header struct {
-	// name of the header. Authorization and Content-Type, and headers that
-	// belong to HTTP itself such as Host, Connection and Content-Length, are not
-	// allowed.
+	// name of the header. Authorization, and headers that belong to HTTP itself
+	// such as Host, Connection and Content-Length, are not allowed.
 	//
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
@@ -306,8 +305,8 @@ type RequestTemplate struct {
 	// +optional
 	Headers []Header `json:"headers,omitempty"`
 
-	// contentType of the body, such as application/x-www-form-urlencoded. It is
-	// sent with an empty body, too. If unset, it is application/json for a
+	// contentType of the body, such as application/x-www-form-urlencoded, in
+	// place of a header. It is sent with an empty body, too. If unset, it is application/json for a
 	// request with a body, and none is sent for one without.
 	//
 	// +kubebuilder:validation:MaxLength=127

@@ -90,9 +90,14 @@ func lintObserve(c *Class) []Finding {
 func lintBodies(c *Class) []Finding {
 	var findings []Finding
 	for _, request := range c.requests() {
-		body := strings.ReplaceAll(request.Body, idPlaceholder, "id")
-		isJSON := request.ContentType == "" || strings.Contains(request.ContentType, "json")
-		isForm := strings.HasPrefix(request.ContentType, "application/x-www-form-urlencoded")
+		body, contentType := strings.ReplaceAll(request.Body, idPlaceholder, "id"), request.ContentType
+		for _, header := range slices.Concat(c.Spec.Headers, request.Headers) {
+			if strings.EqualFold(header.Name, "Content-Type") {
+				contentType = header.Value
+			}
+		}
+		isJSON := contentType == "" || strings.Contains(contentType, "json")
+		isForm := strings.HasPrefix(contentType, "application/x-www-form-urlencoded")
 		_, err := url.ParseQuery(body)
 		switch {
 		case body == "":

@@ -29,6 +29,8 @@ type Endpoint struct {
 	TokenURL    *url.URL
 	Credentials Credentials
 	Door        Doer
+	// Timeout of a call with all of its token requests; 0 for that of the door for each of them.
+	Timeout time.Duration
 
 	tokens tokens
 }
@@ -39,6 +41,11 @@ type Endpoint struct {
 func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) call.Result {
 	if e.Definition.oauth2 == nil {
 		return e.call(ctx, operation, sessionID, e.Credentials)
+	}
+	if e.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.Timeout)
+		defer cancel()
 	}
 	token, fresh, err := e.token(ctx)
 	if err != nil {

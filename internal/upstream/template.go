@@ -31,10 +31,8 @@ var ownedByHTTP = []string{
 	"User-Agent",
 }
 
-// setElsewhere says which headers have a field of their own.
-var setElsewhere = map[string]string{
-	authorization: "credentials belong in spec.authentication", contentType: "use contentType of the call",
-}
+// engine is the writer of the headers that a class may replace.
+const engine = "the engine"
 
 // template is the compiled request of one operation.
 type template struct {
@@ -47,9 +45,9 @@ type template struct {
 // compileHeaders checks spec.headers.
 func (c *compiler) compileHeaders() {
 	c.taken = map[place]string{
-		headerPlace("Accept", ""): "the engine", headerPlace(contentType, ""): "the engine",
+		headerPlace("Accept", ""): engine, headerPlace(contentType, ""): engine,
 	}
-	// A class may replace the engine's Accept, and a credential may not.
+	// A class may replace what the engine writes, and a credential may not.
 	own := map[place]string{}
 	c.checkHeaders(own, "spec.headers", c.spec.Headers)
 	maps.Copy(c.taken, own)
@@ -60,8 +58,8 @@ func (c *compiler) checkHeaders(taken map[place]string, field string, headers []
 	for i, header := range headers {
 		at, field := headerPlace(header.Name, ""), fmt.Sprintf("%s[%d]", field, i)
 		switch {
-		case setElsewhere[at.name] != "":
-			c.reportf(field+".name", "%s cannot be set here: %s", header.Name, setElsewhere[at.name])
+		case at.name == authorization:
+			c.reportf(field+".name", "%s cannot be set here: credentials belong in spec.authentication", header.Name)
 			continue
 		case slices.Contains(ownedByHTTP, at.name):
 			c.reportf(field+".name", "%s cannot be set here: it belongs to HTTP itself", header.Name)
@@ -90,9 +88,14 @@ func (c *compiler) compileTemplates() {
 
 func (c *compiler) compileTemplate(field string, compiled *template) {
 	taken := maps.Clone(c.taken)
-	delete(taken, headerPlace("Accept", ""))
-	if by := c.taken[headerPlace("Accept", "")]; strings.HasPrefix(by, "spec.") {
-		taken[headerPlace("Accept", "")] = by
+	for _, name := range []string{"Accept", contentType} {
+		// A call may replace what the engine writes, and not what the class does.
+		if at := headerPlace(name, ""); taken[at] == engine {
+			delete(taken, at)
+		}
+	}
+	if compiled.ContentType != "" {
+		c.take(taken, headerPlace(contentType, ""), field+".contentType")
 	}
 	c.checkHeaders(taken, field+".headers", compiled.Headers)
 	for i, parameter := range compiled.Query {
@@ -101,12 +104,22 @@ func (c *compiler) compileTemplate(field string, compiled *template) {
 	if !c.hasID(compiled) {
 		c.reportf(field, "{id} must stand in its path, in the value of a query parameter or of a header, or in its body")
 	}
-	escape, known := escapeFor(compiled.ContentType)
+	ofBody := c.contentTypeOf(compiled)
+	escape, known := escapeFor(ofBody)
 	if !known && strings.Contains(compiled.Body, idPlaceholder) {
-		c.reportf(field+".body", "{id} cannot be escaped for content type %s, only for JSON and %s", compiled.ContentType,
-			contentTypeForm)
+		c.reportf(field+".body", "{id} cannot be escaped for content type %s, only for JSON and %s", ofBody, contentTypeForm)
 	}
 	compiled.escape = escape
+}
+
+// contentTypeOf returns the content type of a request's body: its own, or that of a header; empty for none.
+func (c *compiler) contentTypeOf(compiled *template) string {
+	for _, header := range slices.Concat(c.spec.Headers, compiled.Headers) {
+		if compiled.ContentType == "" && strings.EqualFold(header.Name, contentType) {
+			return header.Value
+		}
+	}
+	return compiled.ContentType
 }
 
 // hasID reports whether a request names its session.

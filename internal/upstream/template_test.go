@@ -41,6 +41,9 @@ func TestIDIsEscapedForItsPlace(t *testing.T) {
 			"https://api.example.com/base/void", contentTypeForm, "order=a%2Fb+%22c%22%26d%3D1&why=late", ""},
 		{"in a header", template{Method: "POST", Path: "/void", Headers: []v1alpha1.Header{{Name: "X-Order", Value: "id={id}"}}},
 			"https://api.example.com/base/void", "", "", "id=" + id},
+		{"in a form whose type is a header", template{Method: "POST", Path: "/void", Body: "order={id}",
+			Headers: []v1alpha1.Header{{Name: "Content-Type", Value: contentTypeForm}}},
+			"https://api.example.com/base/void", contentTypeForm, "order=a%2Fb+%22c%22%26d%3D1", ""},
 		{"twice", template{Method: "POST", Path: "/{id}/{id}"},
 			"https://api.example.com/base/a%2Fb%20%22c%22&d=1/a%2Fb%20%22c%22&d=1", "", "", ""},
 		{"a content type without a body", template{Method: "POST", Path: "/{id}", ContentType: contentTypeForm},
@@ -163,8 +166,17 @@ func TestWrongRequests(t *testing.T) {
 		}, "spec.headers[0].credential", "not one of spec.credentials"},
 		{"an optional credential that authenticates", func(s *spec) { s.Credentials[0].Optional = true },
 			"spec.authentication[0]", "is optional"},
-		{"Content-Type as a header", func(s *spec) { s.Headers = []v1alpha1.Header{header("content-type", "text/plain", "")} },
-			"spec.headers[0].name", "contentType"},
+		{"Content-Type as a header, and contentType", func(s *spec) {
+			s.Headers = []v1alpha1.Header{header("content-type", "text/plain", "")}
+			s.Expire.ContentType = "application/json"
+		}, "spec.expire.contentType", "same header Content-Type as spec.headers[0]"},
+		{"{id} in a body whose Content-Type is a header", func(s *spec) {
+			s.Headers, s.Expire.Body = []v1alpha1.Header{header("content-type", "text/plain", "")}, "{id}"
+		}, "spec.expire.body", "cannot be escaped for content type text/plain"},
+		{"a credential as Content-Type", func(s *spec) {
+			s.Authentication = []v1alpha1.Authentication{{Header: &v1alpha1.NamedAuthentication{
+				Name: "Content-Type", Credential: "apiKey"}}}
+		}, "spec.authentication[0]", "same header Content-Type as the engine"},
 		{"a header of HTTP itself in one call", func(s *spec) { s.Observe.Headers = []v1alpha1.Header{header("Host", "a", "")} },
 			"spec.observe.headers[0].name", "belongs to HTTP itself"},
 		{"two ways with oauth2", func(s *spec) {
