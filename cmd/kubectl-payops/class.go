@@ -257,18 +257,15 @@ func newExamplesCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		Example: "  kubectl payops class examples --class adyen.yaml --openapi CheckoutService-v71.yaml >adyen.examples.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
-			classes, findings, err := checked(command.Context(), file)
+			described, err := class.Load(command.Context(), file)
 			if err != nil {
 				return err
-			}
-			if class.HasErrors(findings) || len(classes) != 1 {
-				return fmt.Errorf("%s needs one class that compiles: see kubectl payops class check %s", file, file)
 			}
 			text, err := os.ReadFile(filepath.Clean(document))
 			if err != nil {
 				return err
 			}
-			made, err := class.FromOpenAPI(classes[0], text)
+			made, err := class.FromOpenAPI(described, text)
 			if err == nil {
 				_, err = streams.Out.Write(made)
 			}

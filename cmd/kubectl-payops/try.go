@@ -68,19 +68,16 @@ func newTryCommand(streams genericiooptions.IOStreams) *cobra.Command {
 }
 
 func (o tryOptions) run(ctx context.Context, streams genericiooptions.IOStreams) error {
-	classes, findings, err := checked(ctx, o.file)
+	tried, err := class.Load(ctx, o.file)
 	if err != nil {
 		return err
-	}
-	if class.HasErrors(findings) || len(classes) != 1 {
-		return fmt.Errorf("%s needs one class that compiles: see kubectl payops class check %s", o.file, o.file)
 	}
 	data, err := o.secret(streams.In)
 	if err != nil {
 		return err
 	}
 	trial := &class.Trial{
-		Class: classes[0], ID: o.id, Environment: o.environment, Endpoint: o.endpoint, Credentials: data, Expire: o.expire,
+		Class: tried, ID: o.id, Environment: o.environment, Endpoint: o.endpoint, Credentials: data, Expire: o.expire,
 		Door: httpx.Options{AllowPrivate: o.allowPrivate, MaxConnections: 1, Timeout: o.timeout},
 	}
 	attempts, err := trial.Try(ctx)

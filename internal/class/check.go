@@ -6,6 +6,9 @@ package class
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -41,6 +44,22 @@ func Check(ctx context.Context, file string, text []byte) ([]*Class, []Finding, 
 	}
 	sortFindings(findings)
 	return classes, findings, nil
+}
+
+// Load returns the class of a file that has one, and compiles.
+func Load(ctx context.Context, path string) (*Class, error) {
+	text, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return nil, err
+	}
+	classes, findings, err := Check(ctx, path, text)
+	if err != nil {
+		return nil, err
+	}
+	if HasErrors(findings) || len(classes) != 1 {
+		return nil, fmt.Errorf("%s needs one class that compiles: see kubectl payops class check %s", path, path)
+	}
+	return classes[0], nil
 }
 
 // check checks one class: as the API server does, as the operator does, and for what both admit. It returns nil for a

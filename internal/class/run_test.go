@@ -16,15 +16,11 @@ import (
 // read returns the class of a file, which has one that compiles.
 func read(t *testing.T, path string) *Class {
 	t.Helper()
-	text, err := os.ReadFile(path)
+	class, err := Load(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	classes, findings, err := Check(t.Context(), filepath.Base(path), text)
-	if err != nil || HasErrors(findings) || len(classes) != 1 {
-		t.Fatalf("%s: %d classes, %v, %v", path, len(classes), findings, err)
-	}
-	return classes[0]
+	return class
 }
 
 // compiled returns the class with its present spec compiled.

@@ -87,6 +87,8 @@ func TestDecideNoProof(t *testing.T) {
 			decided{Reason: "AwaitingConfirmation", Ready: no, Expired: no, Progress: Reconciling, Wait: time.Second}},
 		{"no call could expire it before, and that may change: read",
 			given(showing("ExpireUnsupported", active), showsExpirable), decided{Operation: observe}},
+		{"no call could expire it before, and the provider is not polled: no call",
+			given(showing("ExpireUnsupported", active), showsExpirable, neverPolls), decided{}},
 		{"no call could expire it before, and now one can: expire",
 			given(showing("ExpireUnsupported", active), showsExpirable, afterState(observe, active)),
 			decided{Operation: expire}},

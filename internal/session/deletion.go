@@ -89,7 +89,7 @@ func (d *decision) unexpirable() string {
 	switch shown := d.row(); {
 	case d.InvalidSessionID && !d.seen():
 		return table[v1alpha1.ReasonInvalidSessionID].unexpirable
-	case shown.unexpirable != "" && !shown.checked, shown.checked && d.Obstacle != nil && !d.seen():
+	case shown.unexpirable != "" && !shown.checked && !d.mayBecomeExpirable(), shown.checked && d.Obstacle != nil && !d.seen():
 		return shown.unexpirable
 	case d.Outcome != nil && d.Outcome.Result.Unexpirable && !d.recentlyActed():
 		return table[v1alpha1.ReasonExpireUnsupported].unexpirable

@@ -71,10 +71,11 @@ func (d *decision) settled() bool {
 	return d.shouldExpire() && d.row().final && !d.closed() && !d.mayBecomeExpirable()
 }
 
-// mayBecomeExpirable reports whether no call could end the session at the last read, and another read may show that one
-// can.
+// mayBecomeExpirable reports whether no call could end the session at the last read, and another read, which a poll or
+// a deletion makes, may show that one can.
 func (d *decision) mayBecomeExpirable() bool {
-	return d.ShowsExpirable && d.shows(v1alpha1.ReasonExpireUnsupported)
+	isRead := d.PollInterval > 0 || d.deleting()
+	return d.ShowsExpirable && isRead && d.shows(v1alpha1.ReasonExpireUnsupported)
 }
 
 // stay keeps a status that no call can change, and repeats it if the spec has changed or a refresh came back.

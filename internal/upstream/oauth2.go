@@ -112,7 +112,13 @@ func (e *Endpoint) token(ctx context.Context) (Secret, bool, error) {
 	if present := e.tokens.present(time.Now()); present != "" {
 		return present, false, nil
 	}
-	fetched, err, _ := e.tokens.requests.Do("", func() (any, error) { return e.fetchToken(ctx) })
+	fetched, err, _ := e.tokens.requests.Do("", func() (any, error) {
+		// The request of before may have ended after the token was missed and before this one begins.
+		if present := e.tokens.present(time.Now()); present != "" {
+			return present, nil
+		}
+		return e.fetchToken(ctx)
+	})
 	if err != nil {
 		return "", true, err
 	}

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
@@ -21,16 +19,9 @@ import (
 
 // Load returns the provider that a class's file and its examples describe.
 func Load(ctx context.Context, path string) (*simulator.Described, error) {
-	text, err := os.ReadFile(filepath.Clean(path))
+	read, err := class.Load(ctx, path)
 	if err != nil {
 		return nil, err
-	}
-	classes, findings, err := class.Check(ctx, path, text)
-	if err != nil {
-		return nil, err
-	}
-	if class.HasErrors(findings) || len(classes) != 1 {
-		return nil, fmt.Errorf("%s has no class that compiles: %v", path, findings)
 	}
 	examples, findings, err := class.ReadExamples(class.ExamplesPath(path))
 	if err != nil {
@@ -39,7 +30,7 @@ func Load(ctx context.Context, path string) (*simulator.Described, error) {
 	if class.HasErrors(findings) {
 		return nil, fmt.Errorf("%s: %v", class.ExamplesPath(path), findings)
 	}
-	return describe(classes[0], examples)
+	return describe(read, examples)
 }
 
 // states are the states of the books, by those of the operator.
