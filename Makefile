@@ -94,7 +94,7 @@ test: ## Run all tests: unit, conformance, and against a real control plane.
 	@assets=$$(hack/controlplane/build.sh | tail -n 1) && KUBEBUILDER_ASSETS=$$assets go test -race -timeout 30m -parallel 8 $(TESTFLAGS) ./...
 
 .PHONY: cold
-cold: ## Run the demo and all tests in a clean clone with empty caches, as a new machine would. Takes about half an hour.
+cold: ## Run the demo and all tests in a clean clone with empty caches, as a new machine would. Takes about an hour on 2 cores.
 	@hack/cold.sh
 
 .PHONY: bench
