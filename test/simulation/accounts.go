@@ -198,6 +198,7 @@ func (w *world) noteProvider(object v1alpha1.GenericProvider, changed change) {
 		}
 		if site != known.site {
 			known.previous, known.site, known.movedAt = known.site, site, time.Now()
+			known.moves = append(known.moves, move{to: site, at: known.movedAt})
 		}
 	})
 }

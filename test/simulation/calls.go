@@ -175,7 +175,7 @@ func (w *world) checkConfirmed(process *process, made *exchange, of *v1alpha1.Pa
 	case of.Spec.DesiredState == v1alpha1.DesiredStateExpired, w.isReplaced(made.payment()):
 	case time.Since(read) > recent:
 		w.findf("%s is to be expired, and was last read from the API server %s ago", nameOf(of), time.Since(read))
-	case made.site.number == account.site && read.Before(account.movedAt):
+	case made.site.number == account.site && !account.named(account.site, read.Add(-stale), read):
 		w.findf("%s is to be expired at an endpoint that its provider named after the last read", nameOf(of))
 	}
 }

@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -103,6 +104,8 @@ type accountFacts struct {
 	// site is where its endpoint is, previous where it was before movedAt.
 	site, previous int
 	movedAt        time.Time
+	// moves are all changes of site. The first site is 0.
+	moves []move
 	// observedAt is when the operator first wrote that it has seen the present spec.
 	observedAt time.Time
 	// renamedAt is when it last named another Secret, and keyedAt when its Secret last got other credentials.
@@ -126,6 +129,24 @@ type accountFacts struct {
 	acceptedAt, provenAt time.Time
 	// troubled is when it last did not work well.
 	troubled time.Time
+}
+
+// move is a change of the site that a provider object names.
+type move struct {
+	to int
+	at time.Time
+}
+
+// named reports whether the provider object named a site at some time between two times.
+func (a accountFacts) named(site int, from, to time.Time) bool {
+	current, since := 0, time.Time{}
+	for _, next := range append(slices.Clone(a.moves), move{at: to.Add(time.Nanosecond)}) {
+		if current == site && !next.at.Before(from) && !since.After(to) {
+			return true
+		}
+		current, since = next.to, next.at
+	}
+	return false
 }
 
 // ledgers holds the truth about all payments and objects. Its lock comes after the API server's.
