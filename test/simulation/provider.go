@@ -235,8 +235,9 @@ func (w *world) handleReply(process *process, made *exchange) {
 	}
 	w.ledgers.payment(made.payment(), func(l *ledger) {
 		l.lastEnd = now
-		// The replies about a session that several objects name are in a row for each object alone.
-		if !unknown && !isShared || l.missingFor != access {
+		// The replies about a session that several objects name are in a row for each object alone. One to the previous
+		// credentials may arrive when the operator has dropped that account: it is in no row of the present one.
+		if isSame := l.missingFor == access; !unknown && !isShared && isSame || unknown && !isSame {
 			l.missing = nil
 		}
 		if made.operation == simulator.Observe {
