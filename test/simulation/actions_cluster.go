@@ -75,7 +75,7 @@ func (w *world) setSkew(skew time.Duration) {
 	w.mu.Lock()
 	if w.skew != skew {
 		// What waits for a time of a clock that was set back waits longer.
-		w.uneasy = time.Now().Add(3 * time.Minute)
+		w.uneasy, w.steppedAt = time.Now().Add(3*time.Minute), time.Now()
 	}
 	w.skew = skew
 	w.mu.Unlock()

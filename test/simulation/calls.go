@@ -161,7 +161,9 @@ func (w *world) checkEndpoint(made *exchange) {
 func (w *world) checkPatience(proved proof, made *exchange, of *v1alpha1.PaymentSession) {
 	// The outcome of a call that began before an edit may be one of another desired state.
 	isEdited := w.ledgers.object(of.UID, nil).edited.After(proved.recognizedAt.Add(-time.Second))
-	if since := time.Since(proved.recognizedAt); proved.recognizedFor == made.objects && since < visible && !isEdited {
+	// For a clock that was set forward, the time is over sooner.
+	isExcused := isEdited || w.hasStepped(proved.recognizedAt)
+	if since := time.Since(proved.recognizedAt); proved.recognizedFor == made.objects && since < visible && !isExcused {
 		w.findf("%s is to be expired again, %s after a call that was accepted", nameOf(of), since)
 	}
 }

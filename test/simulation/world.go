@@ -70,8 +70,9 @@ type world struct {
 	findings []string
 	// ids has the form in the books of each id, by its one form.
 	ids map[string]string
-	// skew is the difference between the managers' clock and the others'.
-	skew time.Duration
+	// skew is the difference between the managers' clock and the others', since steppedAt.
+	skew      time.Duration
+	steppedAt time.Time
 	// uneasy is when the cluster last did not work well.
 	uneasy time.Time
 	// isDown is true while the provider answers no call.
@@ -301,6 +302,13 @@ func (w *world) clock() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return time.Now().Add(w.skew)
+}
+
+// hasStepped reports whether the managers' clock was set since a time.
+func (w *world) hasStepped(since time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.steppedAt.After(since)
 }
 
 // disturb records that the cluster does not work well, and that nothing has to be done in time.
