@@ -105,7 +105,7 @@ func (r *InUseReconciler) protect(ctx context.Context, provider v1alpha1.Generic
 			return err
 		}
 	}
-	usable, err := r.protectSecret(ctx, secret)
+	usable, err := r.protectSecret(ctx, provider, secret)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,9 @@ func (r *InUseReconciler) secret(ctx context.Context,
 
 // protectSecret adds the finalizer to a Secret, if the Secret exists and is not being deleted. It reports whether the
 // provider can use the Secret now.
-func (r *InUseReconciler) protectSecret(ctx context.Context, secret *metav1.PartialObjectMetadata) (bool, error) {
+func (r *InUseReconciler) protectSecret(
+	ctx context.Context, provider v1alpha1.GenericProvider, secret *metav1.PartialObjectMetadata,
+) (bool, error) {
 	if secret == nil {
 		return false, nil
 	}
@@ -51,7 +53,33 @@ func (r *InUseReconciler) protectSecret(ctx context.Context, secret *metav1.Part
 	}
 	before := secret.DeepCopy()
 	controllerutil.AddFinalizer(secret, v1alpha1.InUseFinalizer)
-	return true, patchFinalizers(ctx, r.Client, secret, before)
+	if err := patchFinalizers(ctx, r.Client, secret, before); err != nil {
+		return false, err
+	}
+	return true, r.checkRecorded(ctx, provider, secret)
+}
+
+// checkRecorded takes the finalizer of a Secret back if the provider has nothing to do with the Secret any more. For a
+// moment two managers may both believe to be the leader: the other one may have released the Secret before it had the
+// finalizer, which changes nothing in the Secret, and nobody would ever release it again.
+func (r *InUseReconciler) checkRecorded(
+	ctx context.Context, provider v1alpha1.GenericProvider, secret *metav1.PartialObjectMetadata,
+) error {
+	live := r.New()
+	if err := r.LiveReader.Get(ctx, client.ObjectKeyFromObject(provider), live); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot read the provider after its Secret was protected: %w", err)
+	}
+	if live.GetUID() == provider.GetUID() && r.needsSecret(live, client.ObjectKeyFromObject(secret)) {
+		return nil
+	}
+	if err := r.lockReleases(ctx); err != nil {
+		return err
+	}
+	defer r.unlockReleases()
+	if err := r.releaseSecret(ctx, provider, secret.Name); err != nil {
+		return err
+	}
+	return errConflict
 }
 
 // lockReleases waits until no other release runs. The error is that of a context that has ended.
