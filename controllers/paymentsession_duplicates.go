@@ -102,8 +102,22 @@ func (d *duplicates) exists(ctx context.Context, of *v1alpha1.PaymentSession,
 			return false, err
 		}
 	}
-	_, effective, err := d.inAPI(ctx, of, definition, time.Now())
-	return effective, err
+	if _, effective, err := d.inAPI(ctx, of, definition, time.Now()); !effective || err != nil {
+		return false, err
+	}
+	terminating, err := d.terminating(ctx, of.Namespace)
+	return !terminating, err
+}
+
+// terminating reads from the API server whether a namespace is being deleted. The other object then goes as well, whether
+// it expires the session or leaves it payable: it takes nothing over.
+func (d *duplicates) terminating(ctx context.Context, name string) (bool, error) {
+	namespace := &corev1.Namespace{}
+	err := d.live.Get(ctx, types.NamespacedName{Name: name}, namespace)
+	if client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("cannot read namespace %s: %w", name, err)
+	}
+	return err != nil || !namespace.DeletionTimestamp.IsZero(), nil
 }
 
 // none reports whether neither the cache nor the API server has another object that prevents the expiry of a session

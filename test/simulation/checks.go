@@ -115,6 +115,8 @@ func (w *world) noteSession(of *v1alpha1.PaymentSession) {
 	w.ledgers.object(of.UID, func(known *facts) {
 		known.protected = hasFinalizer(of) || known.protected && of.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain
 		known.seen = known.seen || of.Status.State != ""
+		// A session that finds its account rejected says so, whatever has rejected it.
+		known.rejected = known.rejected || reasonOf(of) == v1alpha1.ReasonCredentialsRejected
 		switch {
 		case !isWanted:
 			known.wantedSince = time.Time{}

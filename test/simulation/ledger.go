@@ -85,6 +85,8 @@ type facts struct {
 	writes int
 	// wantedSince is when it began to want its session expired; zero while it does not.
 	wantedSince time.Time
+	// rejected is true once its status has said that the account is rejected.
+	rejected bool
 	// askedAt is when a refresh was requested.
 	askedAt time.Time
 	// burst counts the operator's writes since burstAt.

@@ -289,7 +289,8 @@ func (w *world) checkBudget() {
 		known := w.ledgers.object(of.UID, nil)
 		at, account := w.paymentOf(of)
 		made := w.ledgers.payment(at, nil)
-		if !account.movedAt.IsZero() || !known.fresh || known.disturbed || made.troubled || !isClosed(of.Status.State) {
+		isDisturbed := known.disturbed || known.rejected || made.troubled
+		if !account.movedAt.IsZero() || !known.fresh || isDisturbed || !isClosed(of.Status.State) {
 			continue
 		}
 		if made.expireCalls != 1 || made.reads > reads || known.writes > writes {
