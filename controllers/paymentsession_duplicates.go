@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -109,15 +110,18 @@ func (d *duplicates) exists(ctx context.Context, of *v1alpha1.PaymentSession,
 	return !terminating, err
 }
 
-// terminating reads from the API server whether a namespace is being deleted. The other object then goes as well, whether
-// it expires the session or leaves it payable: it takes nothing over.
+// terminating reads from the API server whether a namespace is being deleted. The other object then goes as well,
+// whether it expires the session or leaves it payable: it takes nothing over.
 func (d *duplicates) terminating(ctx context.Context, name string) (bool, error) {
 	namespace := &corev1.Namespace{}
 	err := d.live.Get(ctx, types.NamespacedName{Name: name}, namespace)
-	if client.IgnoreNotFound(err) != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
 		return false, fmt.Errorf("cannot read namespace %s: %w", name, err)
 	}
-	return err != nil || !namespace.DeletionTimestamp.IsZero(), nil
+	return !namespace.DeletionTimestamp.IsZero(), nil
 }
 
 // none reports whether neither the cache nor the API server has another object that prevents the expiry of a session

@@ -139,8 +139,8 @@ func (w *world) checkCredentials(made *exchange) {
 	w.findf("%s is called about %s with credentials that its Secret has not had for %s", made.operation, made.id, known)
 }
 
-// isReplaced reports whether a call about a payment may still be about an object that is gone. Its account may have moved
-// to another site since.
+// isReplaced reports whether a call about a payment may still be about an object that is gone. Its account may have
+// moved to another site since.
 func (w *world) isReplaced(at payment) bool {
 	return slices.ContainsFunc(w.sites, func(site *site) bool {
 		return time.Since(w.ledgers.payment(payment{site.number, at.id}, nil).objectGone) < stale
