@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func (w *world) checkChange(changed change) {
 	if before != nil {
 		w.noteWanted(before)
 		if takesOver(before, time.Now()) {
-			w.ledgers.object(before.UID, func(known *facts) { known.tookOver = time.Now() })
+			w.noteTakeOver(before)
 		}
 	}
 	if after == nil {
@@ -257,7 +258,30 @@ func (w *world) wasTakenOver(of *v1alpha1.PaymentSession) bool {
 			return true
 		}
 	}
-	return false
+	// The other object may be gone by now.
+	at, _ := w.paymentOf(of)
+	by := w.ledgers.payment(at, nil).tookOver[of.Namespace]
+	return by.uid != of.UID && time.Since(by.at) < stale
+}
+
+// takeOver is when an object of a namespace last kept a session active.
+type takeOver struct {
+	uid types.UID
+	at  time.Time
+}
+
+// noteTakeOver records that until now an object kept its session active.
+func (w *world) noteTakeOver(of *v1alpha1.PaymentSession) {
+	w.ledgers.object(of.UID, func(known *facts) { known.tookOver = time.Now() })
+	at, _ := w.paymentOf(of)
+	w.ledgers.payment(at, func(l *ledger) {
+		taken := maps.Clone(l.tookOver)
+		if taken == nil {
+			taken = map[string]takeOver{}
+		}
+		taken[of.Namespace] = takeOver{of.UID, time.Now()}
+		l.tookOver = taken
+	})
 }
 
 // isUninstalling reports whether the CRD of sessions is or was being deleted.

@@ -42,6 +42,8 @@ type ledger struct {
 	// wanted is when an object last wanted it expired by spec.desiredState, and implied by a deletion or expireAt, which
 	// the operator has to confirm by a live read.
 	wanted, implied time.Time
+	// tookOver is, by namespace, which object last kept it active, and until when.
+	tookOver map[string]takeOver
 	// objectGone is when an object of it was last removed.
 	objectGone time.Time
 	// shown is the state that the last read has shown; empty after a reply that shows none.
