@@ -141,18 +141,18 @@ func (o checkOptions) run(ctx context.Context, streams genericiooptions.IOStream
 	if err != nil {
 		return err
 	}
-	all, fails := []class.Finding{}, false
+	all, fails, unread := []class.Finding{}, false, []error(nil)
 	for _, path := range paths {
 		classes, findings, err := checked(ctx, path)
 		if err != nil {
-			return err
+			unread = append(unread, err)
+			continue
 		}
 		all = append(all, findings...)
 		fails = fails || class.HasErrors(findings) || o.strict && len(findings) > 0
 		if o.output == "" {
-			if err := o.show(ctx, streams.Out, path, classes, findings); err != nil {
-				return err
-			}
+			isShown := o.show(ctx, streams.Out, path, classes, findings)
+			fails = fails || o.id != "" && !isShown
 		}
 	}
 	if o.output != "" {
@@ -160,15 +160,22 @@ func (o checkOptions) run(ctx context.Context, streams genericiooptions.IOStream
 			return err
 		}
 	}
-	if fails {
-		return errFound
-	}
-	return nil
+	return ended(fails, unread)
 }
 
-// show prints the findings of one file, and the requests of its classes.
+// ended returns how a command ends that has gone through several files: those that it could not read come last, so that
+// none hides what the others contain.
+func ended(fails bool, unread []error) error {
+	if fails && len(unread) == 0 {
+		return errFound
+	}
+	return errors.Join(unread...)
+}
+
+// show prints the findings of one file, and the requests of its classes. It reports whether all requests can be shown.
 func (o checkOptions) show(ctx context.Context, out io.Writer, path string, classes []*class.Class,
-	findings []class.Finding) error {
+	findings []class.Finding) bool {
+	isShown := true
 	for _, finding := range findings {
 		_, _ = fmt.Fprintln(out, finding)
 	}
@@ -178,7 +185,9 @@ func (o checkOptions) show(ctx context.Context, out io.Writer, path string, clas
 		}
 		requests, err := checked.Preview(ctx, o.id)
 		if err != nil {
-			return fmt.Errorf("%s: no request can be shown: %w", path, err)
+			isShown = false
+			_, _ = fmt.Fprintf(out, "%s: no request can be shown: %v\n", path, err)
+			continue
 		}
 		_, _ = fmt.Fprintf(out, "\n%s", requests)
 	}
@@ -189,7 +198,7 @@ func (o checkOptions) show(ctx context.Context, out io.Writer, path string, clas
 	default:
 		_, _ = fmt.Fprintf(out, "%s: ok\n", path)
 	}
-	return nil
+	return isShown
 }
 
 type testOptions struct {
@@ -223,11 +232,12 @@ func (o testOptions) run(ctx context.Context, streams genericiooptions.IOStreams
 	if err != nil {
 		return err
 	}
-	reports, fails := []*class.Report{}, false
+	reports, fails, unread := []*class.Report{}, false, []error(nil)
 	for _, path := range paths {
 		report, err := o.test(ctx, streams.Out, path)
 		if err != nil {
-			return err
+			unread = append(unread, err)
+			continue
 		}
 		if report == nil {
 			fails = true
@@ -241,10 +251,7 @@ func (o testOptions) run(ctx context.Context, streams genericiooptions.IOStreams
 			return err
 		}
 	}
-	if fails {
-		return errFound
-	}
-	return nil
+	return ended(fails, unread)
 }
 
 func newExamplesCommand(streams genericiooptions.IOStreams) *cobra.Command {
