@@ -72,6 +72,14 @@ func (w *world) setTrouble(drawn trouble) {
 }
 
 func (w *world) setSkew(skew time.Duration) {
+	// A call may be on its way that was right by the clock as it was.
+	w.server.mu.Lock()
+	for _, object := range w.server.objects {
+		if of, ok := object.(*v1alpha1.PaymentSession); ok {
+			w.noteUntilNow(of)
+		}
+	}
+	w.server.mu.Unlock()
 	w.mu.Lock()
 	if w.skew != skew {
 		// What waits for a time of a clock that was set back waits longer.

@@ -40,10 +40,7 @@ func (w *world) checkChange(changed change) {
 		return
 	}
 	if before != nil {
-		w.noteWanted(before)
-		if takesOver(before, time.Now()) {
-			w.noteTakeOver(before)
-		}
+		w.noteUntilNow(before)
 	}
 	if after == nil {
 		at, _ := w.paymentOf(before)
@@ -59,7 +56,15 @@ func (w *world) checkChange(changed change) {
 	}
 }
 
-// noteWanted records until when a session was wanted expired: the object has just changed.
+// noteUntilNow records what an object has wanted until now: it, or the managers' clock, changes.
+func (w *world) noteUntilNow(of *v1alpha1.PaymentSession) {
+	w.noteWanted(of)
+	if takesOver(of, time.Now()) || takesOver(of, w.clock()) {
+		w.noteTakeOver(of)
+	}
+}
+
+// noteWanted records until when a session was wanted expired.
 func (w *world) noteWanted(of *v1alpha1.PaymentSession) {
 	now, clock := time.Now(), w.clock()
 	at, _ := w.paymentOf(of)
