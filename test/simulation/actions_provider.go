@@ -193,6 +193,12 @@ func (w *world) trouble(at payment, key objectKey, sentence string) {
 	}
 	if strings.HasPrefix(sentence, "429") || strings.HasPrefix(sentence, "503") {
 		w.ledgers.account(key, func(known *accountFacts) { known.troubled = time.Now().Add(10 * time.Minute) })
+		// The next calls about its other sessions wait too, and their statuses say so.
+		for _, of := range w.all() {
+			if accountOf(of) == key {
+				w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
+			}
+		}
 	}
 }
 
