@@ -186,15 +186,16 @@ func (w *world) serve(made *exchange) {
 		made.plain, made.unknown = true, before == ""
 		made.answer(made.site.handler, made.request)
 	}
-	made.shown = stateOf(w.provider, made.site.upstreams.State(made.provider, made.id))
+	made.shown = w.shownAs(made.payment(), w.stateAt(made.payment()))
 	w.dress(made)
 	if made.request.Context().Err() != nil {
 		// It hung meanwhile, and others may have expired the payment.
 		return
 	}
 	if isPayable(before) && made.site.upstreams.State(made.provider, made.id) == simulator.Expired {
+		shown := w.shownAs(made.payment(), before)
 		w.ledgers.payment(made.payment(), func(l *ledger) {
-			l.had[v1alpha1.SessionStateExpired], l.left[stateOf(w.provider, before)] = true, time.Now()
+			l.had[v1alpha1.SessionStateExpired], l.left[shown] = true, time.Now()
 		})
 	}
 }

@@ -153,7 +153,7 @@ func (w *world) checkSessionAtRest(of *v1alpha1.PaymentSession) {
 	if wants(of, time.Now()) && isPayable(state) {
 		w.findf("%s should be expired and %s is %s; status %q, %s", nameOf(of), at.id, state, of.Status.State, reason)
 	}
-	if shown := stateOf(w.provider, state); of.Status.State != shown && isPolled && known.variant != simulator.Authorized {
+	if shown := w.shownAs(at, state); of.Status.State != shown && isPolled && known.variant != simulator.Authorized {
 		w.findf("%s says %q (%s), and %s is %q", nameOf(of), of.Status.State, reason, at.id, state)
 	}
 }

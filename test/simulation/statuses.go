@@ -71,7 +71,7 @@ func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
 	}
 	known := w.ledgers.payment(at, nil)
 	left := known.left[state]
-	isOld := stateOf(w.provider, w.stateAt(at)) != state && !left.IsZero() && time.Since(left) > 2*time.Minute
+	isOld := w.shownAs(at, w.stateAt(at)) != state && !left.IsZero() && time.Since(left) > 2*time.Minute
 	isOld = isOld && w.calmFor() > 2*time.Minute && time.Since(account.movedAt) > 2*time.Minute
 	if isOld && !known.hidden && !unexpirable(known.variant) {
 		w.findf("%s claims %s, which it was last %s ago", nameOf(after), state, time.Since(left))

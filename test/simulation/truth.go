@@ -64,6 +64,15 @@ func isPayable(state simulator.State) bool {
 	return state == simulator.Open || state == simulator.Pending
 }
 
+// shownAs returns the operator's word for a payment in a state of the books. A continuous one stays open for the next
+// payment while one is in flight.
+func (w *world) shownAs(at payment, state simulator.State) v1alpha1.SessionState {
+	if state == simulator.Pending && w.ledgers.payment(at, nil).variant == simulator.Continuous {
+		return v1alpha1.SessionStateActive
+	}
+	return stateOf(w.provider, state)
+}
+
 // stateOf returns the operator's word for a state in the books, as far as the provider shows it.
 func stateOf(provider string, state simulator.State) v1alpha1.SessionState {
 	switch state {

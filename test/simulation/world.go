@@ -275,8 +275,9 @@ func (w *world) addUpstream(at *site, object simulator.Object) {
 
 // setState changes a payment at its provider, as its payer or the provider would.
 func (w *world) setState(at *site, id string, state simulator.State) {
-	shown, before := stateOf(w.provider, state), stateOf(w.provider, at.upstreams.State(w.provider, id))
-	w.ledgers.payment(payment{at.number, id}, func(l *ledger) {
+	changed := payment{at.number, id}
+	shown, before := w.shownAs(changed, state), w.shownAs(changed, w.stateAt(changed))
+	w.ledgers.payment(changed, func(l *ledger) {
 		l.had[shown], l.left[before], l.troubled = true, time.Now(), true
 	})
 	at.upstreams.SetState(w.provider, id, state)
