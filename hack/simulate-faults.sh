@@ -4,7 +4,8 @@
 
 # Checks that the simulation finds planted faults: a simulation that finds nothing proves nothing. Each patch of
 # test/simulation/faults, or each one that is named, is applied to a copy of the tree, and the simulation draws histories
-# on every processor for TIME seconds (60) from SEED on. A fault that is not found, and that UNREACHABLE.md does not
+# on every processor for TIME seconds (60) from SEED on. Where the text of a patch names actions ("Actions: create,
+# storm"), every other processor draws histories of these alone. A fault that is not found, and that UNREACHABLE.md does not
 # list, is a failure. With LOGS=folder the output of each run is kept there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,14 +32,17 @@ histories() {
   sed -nE 's/.*\[rapid\] (failed|panic) after ([0-9]+) tests.*/\2/p;$s/.*/0/p' "$1" | head -n 1
 }
 
+# actions prints the actions that a patch names, as the simulation takes them.
+actions() { sed -nE '/^diff /q;s/^Actions: //p' "$1" | sed 's/, */,/g'; }
+
 # worker draws histories until one of the workers has found the fault, or the time is over. rapid ends at a number of
 # histories, not at a time, and takes seeds for them from the given one to 300 above it. The arguments are a log, the
-# first seed and the end.
+# first seed, the end and the actions to choose from; empty for all.
 worker() {
   local count=0 seed=$2
   while [ ! -e "$folder/found" ] && [ "$SECONDS" -lt "$3" ]; do
     if "$folder/simulation.test" -test.run '^TestHistories$' -test.v -test.timeout 10m -rapid.checks=25 \
-      -rapid.seed="$seed" -rapid.shrinktime=0s >"$1" 2>&1; then
+      -rapid.seed="$seed" -rapid.shrinktime=0s -only="$4" >"$1" 2>&1; then
       count=$((count + 25)) seed=$((seed + 1000))
       continue
     fi
@@ -72,7 +76,11 @@ for name in "${names[@]}"; do
     started=$SECONDS
     rm -f "$folder/found" "$folder/endless" "$folder/counts"
     for i in $(seq "$(nproc)"); do
-      (cd "$copy/test/simulation" && worker "$log.$i" $((${SEED:-7} + 1000000 * i)) $((started + ${TIME:-60}))) &
+      # Some faults need two rare actions in a row. Every other worker draws from those that the patch names.
+      only=
+      [ $((i % 2)) -ne 0 ] || only=$(actions "$faults/$name.patch")
+      (cd "$copy/test/simulation" &&
+        worker "$log.$i" $((${SEED:-7} + 1000000 * i)) $((started + ${TIME:-60})) "$only") &
     done
     wait
     result='NOT FOUND'
