@@ -5,8 +5,8 @@
 # Checks that the simulation finds planted faults: a simulation that finds nothing proves nothing. Each patch of
 # test/simulation/faults, or each one that is named, is applied to a copy of the tree, and the simulation draws histories
 # on every processor for TIME seconds (60) from SEED on. Where the text of a patch names actions ("Actions: create,
-# storm"), every other processor draws histories of these alone. A fault that is not found, and that UNREACHABLE.md does not
-# list, is a failure. With LOGS=folder the output of each run is kept there.
+# storm"), every other processor draws histories of these alone. A fault that is not found, and that UNREACHABLE.md does
+# not list, is a failure. With LOGS=folder the output of each run is kept there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 faults=$PWD/test/simulation/faults
@@ -71,6 +71,10 @@ for name in "${names[@]}"; do
   fi
   if ! (cd "$copy" && go test -c -vet=off -ldflags=-w -o "$folder/simulation.test" ./test/simulation) >"$log" 2>&1; then
     row "$name" 'NO BUILD' - -
+    failed=1
+  elif ! "$folder/simulation.test" -test.run '^$' -only="$(actions "$faults/$name.patch")" >"$log" 2>&1; then
+    # Otherwise an action that does not exist would look like a fault that is found.
+    row "$name" 'NO ACTION' - -
     failed=1
   else
     started=$SECONDS

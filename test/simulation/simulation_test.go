@@ -6,6 +6,7 @@ package simulation
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,6 +29,12 @@ var (
 // new ones.
 func TestMain(m *testing.M) {
 	flag.Parse()
+	for name := range strings.SplitSeq(*only, ",") {
+		if _, known := actions[name]; *only != "" && !known {
+			fmt.Fprintf(os.Stderr, "-only: there is no action %q\n", name)
+			os.Exit(2)
+		}
+	}
 	chosen := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { chosen[f.Name] = true })
 	for name, value := range map[string]string{"rapid.seed": "1", "rapid.checks": "25"} {
