@@ -45,6 +45,8 @@ var themes = [][]string{
 	{"rename", "undo rename", "replace", "retain"},
 	{"outdate", "recreate", "stale caches"},
 	{"outdate", "rename", "undo rename"},
+	{"requeue behind", "outdate", "delete"},
+	{"reject together", "restore key", "refresh"},
 	{"uninstall", "delete", "delete namespace", "create namespace"},
 	{"uninstall", "delete", "restart", "kill soon"},
 	{"rotate key", "restore key", "expire", "refresh"},

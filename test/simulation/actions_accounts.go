@@ -42,6 +42,7 @@ var accountActions = map[string]action{
 	"move rejected":  {1, onAccount((*world).moveRejected)},
 	"keep longer":    {1, onAccount((*world).keepLonger)},
 	"outdate":        {2, onAccount((*world).outdate)},
+	"requeue behind": {1, onAccount((*world).requeueBehind)},
 	"hesitate":       {2, onAccount((*world).hesitate)},
 	"fix account":    {2, onAccount((*world).fixAccount)},
 	"exchange key":   {1, (*world).exchangeKey},

@@ -35,10 +35,11 @@ var providerActions = map[string]action{
 		w.sayf("the provider is back")
 		w.setOutage(false)
 	}},
-	"rotate key":  {2, (*world).rotateKey},
-	"restore key": {3, (*world).restoreKey},
-	"twist":       {12, onSession((*world).twist)},
-	"ignore":      {2, onAccount((*world).ignore)},
+	"rotate key":      {2, (*world).rotateKey},
+	"restore key":     {3, (*world).restoreKey},
+	"reject together": {1, onAccount((*world).rejectTogether)},
+	"twist":           {12, onSession((*world).twist)},
+	"ignore":          {2, onAccount((*world).ignore)},
 	"haunt": {1, onSession(func(w *world, of *v1alpha1.PaymentSession, s step) {
 		if at, _ := w.paymentOf(of); w.stateAt(at) != "" {
 			w.rejectForEver(at, accountOf(of))

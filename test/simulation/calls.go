@@ -98,7 +98,7 @@ func (w *world) checkStart(process *process, made *exchange) {
 			w.checkPatience(proved, made, of)
 			// A write that had its effect and an error is not known before the cache shows it.
 			since := time.Since(w.ledgers.object(of.UID, nil).reasonSince)
-			isKnown := w.isAlone(stale) && (w.calmFor() > stale || since > stale)
+			isKnown := process.hasWritten(of) || w.isAlone(stale) && (w.calmFor() > stale || since > stale)
 			if isClosed(of.Status.State) && isKnown && !w.isReplaced(at) {
 				w.findf("%s is to be expired, and its status says that it is %s", nameOf(of), of.Status.State)
 			}

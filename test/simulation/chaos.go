@@ -21,7 +21,7 @@ type trouble struct {
 	// watches is the share of watch events that come twice or are lost, and requests the share of requests that fail; in
 	// percent.
 	watches, requests int
-	// only is the kind whose requests fail; empty for all.
+	// only is the kind whose requests fail, and whose caches stop; empty for all.
 	only string
 }
 
@@ -67,14 +67,14 @@ func (c *chaos) jitter() float64 {
 }
 
 // lag draws how late a view is.
-func (c *chaos) lag(string) time.Duration {
+func (c *chaos) lag(kind string) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	most := time.Millisecond
 	if c.trouble.lag > 0 && c.chance(20) {
 		most = c.trouble.lag
 	}
-	if c.trouble.stalls {
+	if c.trouble.stalls && (c.trouble.only == "" || c.trouble.only == kind) {
 		return c.trouble.lag/2 + time.Duration(c.random.Int64N(int64(c.trouble.lag)/2))
 	}
 	return 50*time.Microsecond + time.Duration(c.random.Int64N(int64(most)))

@@ -14,6 +14,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -45,7 +46,9 @@ type process struct {
 	// proofs holds what replies to this process have proven about payments, for its present accounts.
 	proofs map[payment]proof
 	// reads holds when it last began to read a session from the API server itself.
-	reads  map[client.ObjectKey]time.Time
+	reads map[client.ObjectKey]time.Time
+	// writes holds the version of a status that it knows to have written last.
+	writes map[types.UID]string
 	cancel context.CancelFunc
 	ended  chan struct{}
 }
@@ -58,6 +61,7 @@ func (w *world) startProcess() *process {
 	p := &process{
 		world: w, began: time.Now(), cache: newWatchCache(w.server, w.chaos), ended: make(chan struct{}),
 		proofs: map[payment]proof{}, reads: map[client.ObjectKey]time.Time{},
+		writes: map[types.UID]string{},
 	}
 	options := controllers.Options{
 		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,
@@ -130,6 +134,20 @@ func (p *process) readAt(name client.ObjectKey) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reads[name]
+}
+
+// noteWrite records that the process knows of a status that it has written.
+func (p *process) noteWrite(object client.Object) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writes[object.GetUID()] = object.GetResourceVersion()
+}
+
+// hasWritten reports whether the process knows that it was the last to change an object.
+func (p *process) hasWritten(object client.Object) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.writes[object.GetUID()] == object.GetResourceVersion()
 }
 
 // proof is what replies have proven about a payment.
@@ -313,8 +331,13 @@ type statusWriter struct {
 // Patch patches a status.
 func (w *statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch,
 	_ ...client.SubResourcePatchOption) error {
-	server := w.client.process.world.server
-	return w.client.request(ctx, server.kindOf(object).Kind, true, func() error {
+	process := w.client.process
+	server := process.world.server
+	err := w.client.request(ctx, server.kindOf(object).Kind, true, func() error {
 		return server.patch(object, patch, true)
 	})
+	if err == nil {
+		process.noteWrite(object)
+	}
+	return err
 }

@@ -61,6 +61,25 @@ func (w *world) outdate(key objectKey, provider v1alpha1.GenericProvider, s step
 	w.change(provider, fast)
 }
 
+// requeueBehind lets sessions be reconciled again while the caches do not show what the last reconcile of one has
+// written: those of sessions stop, and a change of the provider object requeues its sessions.
+func (w *world) requeueBehind(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	of := w.openSession("behind", key, s, gen.Active)
+	w.create(of)
+	// What a reply proves soon after a change of the account may be dropped.
+	sleep(w.ctx, stale+time.Second)
+	w.sayf("a user sets desiredState: expired on %s", nameOf(of))
+	w.change(of, `{"spec":{"desiredState":"expired"}}`)
+	sleep(w.ctx, choose(s, "seen", 2*time.Millisecond, 10*time.Millisecond, 30*time.Millisecond))
+	w.sayf("the caches of sessions stop for a while")
+	w.setTrouble(trouble{lag: 16 * time.Second, stalls: true, only: v1alpha1.KindPaymentSession})
+	for _, timeout := range []string{"11s", "12s", "11s"} {
+		sleep(w.ctx, choose(s, "gap", 200*time.Millisecond, time.Second, 2*time.Second))
+		w.sayf("a user sets the timeout of provider %s %s to %s", key.kind, key.NamespacedName, timeout)
+		w.change(provider, fmt.Sprintf(`{"spec":{"timeout":%q}}`, timeout))
+	}
+}
+
 // takeCauseAway changes what an expiry that waits is made for: a time that has passed, or a deletion.
 func (w *world) takeCauseAway(of *v1alpha1.PaymentSession, scheduled bool, s step) {
 	takes := s.roll("takes away", 4)

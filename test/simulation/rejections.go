@@ -10,6 +10,7 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
 // rejectionTime is how long a rejection explains what a status says: until a probe of the account shows otherwise.
@@ -38,6 +39,20 @@ func (w *world) noteRejection(process *process, made *exchange) {
 			}
 		})
 	}
+}
+
+// rejectTogether lets the provider reject the credentials when the requests of several sessions are in the queue of an
+// account, which makes one call at a time.
+func (w *world) rejectTogether(key objectKey, provider v1alpha1.GenericProvider, s step) {
+	w.sayf("a user lets provider %s %s make one call at a time", key.kind, key.NamespacedName)
+	w.change(provider, `{"spec":{"maxConcurrentRequests":1}}`)
+	sleep(w.ctx, time.Second)
+	w.rotateKey(s)
+	for range 4 + s.roll("many", 5) {
+		w.create(w.openSession("queued", key, s, gen.Active))
+	}
+	// Each waits for its turn to probe, or for a person.
+	w.pass(choose(s, "waits", 0, 9*time.Minute))
 }
 
 // mayBeRejected reports whether a session may say that the credentials are rejected: its own call was, or the account
