@@ -6,6 +6,8 @@ package controllers
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -14,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
@@ -83,12 +86,27 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 	}
 	labelChanged := builder.WithPredicates(predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PaymentSession{}).
+		For(&v1alpha1.PaymentSession{}, builder.WithPredicates(moreThanVerdict)).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), labelChanged).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controllerOptions(workers, r.NewQueue)).
 		Complete(r)
 }
+
+// moreThanVerdict ignores the updates that change only what a status says about a state. For a moment two managers may
+// both believe to be the leader. If they disagree about an account, each would overwrite the other's verdict without a
+// pause. A new state is more: the finalizer of a closed session is removed then.
+var moreThanVerdict = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
+	before, wasSession := update.ObjectOld.(*v1alpha1.PaymentSession)
+	after, isSession := update.ObjectNew.(*v1alpha1.PaymentSession)
+	if !wasSession || !isSession || before.ResourceVersion == after.ResourceVersion {
+		// A resync reconciles what it shows once more.
+		return true
+	}
+	return before.UID != after.UID || before.Generation != after.Generation || before.Status.State != after.Status.State ||
+		isDeleting(before) != isDeleting(after) || !slices.Equal(before.Finalizers, after.Finalizers) ||
+		!maps.Equal(before.Annotations, after.Annotations) || !maps.Equal(before.Labels, after.Labels)
+}}
 
 // ofNamespace returns the sessions of a namespace that use a ClusterPaymentProvider, which may allow the namespace by
 // its labels.
