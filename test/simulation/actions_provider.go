@@ -94,7 +94,10 @@ func (w *world) rejectForEver(at payment, key objectKey) {
 	}
 	w.sayf("every call about %s: 401, for ever", at.id)
 	w.haunted = at.id
-	w.trouble(at, key, "401")
+	for _, site := range w.sites {
+		// Its account may move to the other one.
+		w.trouble(payment{site.number, at.id}, key, "401")
+	}
 	w.haunt(at)
 }
 
