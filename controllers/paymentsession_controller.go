@@ -86,27 +86,33 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 	}
 	labelChanged := builder.WithPredicates(predicate.LabelChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.PaymentSession{}, builder.WithPredicates(moreThanVerdict)).
+		For(&v1alpha1.PaymentSession{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: r.isNews})).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), labelChanged).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controllerOptions(workers, r.NewQueue)).
 		Complete(r)
 }
 
-// moreThanVerdict ignores the updates that change only what a status says about a state. For a moment two managers may
-// both believe to be the leader. If they disagree about an account, each would overwrite the other's verdict without a
-// pause. A new state is more: the finalizer of a closed session is removed then.
-var moreThanVerdict = predicate.Funcs{UpdateFunc: func(update event.UpdateEvent) bool {
+// isNews ignores the updates that change only what a status says about a state, unless they are this manager's own. For
+// a moment two managers may both believe to be the leader. If they disagree about an account, each would overwrite the
+// other's verdict without a pause. What the other one has learnt is news: the finalizer of a closed session is removed
+// then, and a call is no longer needed for a refresh that was answered.
+func (r *PaymentSessionReconciler) isNews(update event.UpdateEvent) bool {
 	before, wasSession := update.ObjectOld.(*v1alpha1.PaymentSession)
 	after, isSession := update.ObjectNew.(*v1alpha1.PaymentSession)
 	if !wasSession || !isSession || before.ResourceVersion == after.ResourceVersion {
 		// A resync reconciles what it shows once more.
 		return true
 	}
-	return before.UID != after.UID || before.Generation != after.Generation || before.Status.State != after.Status.State ||
+	if remembered, _ := r.memories.get(client.ObjectKeyFromObject(after)); remembered.caughtUp(after) {
+		return true
+	}
+	hasLearnt := before.Status.State != after.Status.State || before.Status.Recognized != after.Status.Recognized ||
+		before.Status.LastHandledReconcileAt != after.Status.LastHandledReconcileAt
+	return hasLearnt || before.UID != after.UID || before.Generation != after.Generation ||
 		isDeleting(before) != isDeleting(after) || !slices.Equal(before.Finalizers, after.Finalizers) ||
 		!maps.Equal(before.Annotations, after.Annotations) || !maps.Equal(before.Labels, after.Labels)
-}}
+}
 
 // ofNamespace returns the sessions of a namespace that use a ClusterPaymentProvider, which may allow the namespace by
 // its labels.

@@ -38,6 +38,11 @@ func (m memory) isNewerThan(cached *v1alpha1.PaymentSession) bool {
 	return err == nil && order < 0
 }
 
+// caughtUp reports whether a version of the session has the last write, for which a reconcile may wait.
+func (m memory) caughtUp(with *v1alpha1.PaymentSession) bool {
+	return m.uid == with.UID && m.written != "" && !m.isNewerThan(with)
+}
+
 // memories holds the memory of each session. Closed sessions need none.
 type memories struct {
 	mu     sync.Mutex

@@ -22,9 +22,6 @@ import (
 // resolvePatience is how long a session waits silently for a provider that exists and has not been reconciled yet.
 const resolvePatience = 10 * time.Second
 
-// staleDelay is the time until a session whose last write the cache does not have is reconciled again.
-const staleDelay = 200 * time.Millisecond
-
 // load reads the session from the cache, and its memory.
 func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope) (bool, error) {
 	object := &v1alpha1.PaymentSession{}
@@ -38,12 +35,8 @@ func (r *PaymentSessionReconciler) load(ctx context.Context, scope *sessionScope
 		r.forget(scope.request.NamespacedName, remembered)
 		remembered, known = memory{}, false
 	}
-	if gone {
-		return false, nil
-	}
-	if remembered.isNewerThan(object) {
-		// The watch does not trigger a reconcile for every write that the cache catches up with.
-		scope.wait = staleDelay
+	if gone || remembered.isNewerThan(object) {
+		// The watch triggers another reconcile when the cache has caught up.
 		return false, nil
 	}
 	if known && remembered.written != "" {

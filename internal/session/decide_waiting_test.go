@@ -11,19 +11,6 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// TestDecideOutdated handles an outcome when the account has changed since the call: the next one is made at once.
-func TestDecideOutdated(t *testing.T) {
-	rejected := decided{Reason: "CredentialsRejected", Ready: no, Expired: unknown, Progress: Stalled, Wait: noDelay}
-	decide(t, []decideCase{
-		{"rejected before the account has changed",
-			given(afterOutcome(observe, v1alpha1.OutcomeCredentialsRejected), newAccount), rejected},
-		{"rejected, and it is its turn to probe",
-			given(afterOutcome(observe, v1alpha1.OutcomeCredentialsRejected), mayProbe), rejected},
-		{"expired before the account has changed: no call follows",
-			given(afterState(expire, expired), newAccount), decided{Reason: "Expired", Ready: yes, Expired: yes}},
-	})
-}
-
 // TestDecideOutage decides while the account holds back all requests because of an outage.
 func TestDecideOutage(t *testing.T) {
 	decide(t, []decideCase{

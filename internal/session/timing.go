@@ -19,21 +19,11 @@ func (n next) backsOff() bool { return n == backingOff || n == searching }
 // untilCall returns the time until the next call; 0 where none is due without a change.
 func (d *decision) untilCall(reason string, progress Progress) time.Duration {
 	wait := d.byRow(reason, progress)
-	if d.outdated(reason) {
-		return noDelay
-	}
 	if !d.deleting() || table[reason].next == onChange {
 		// No call helps while there is an obstacle. The call is made once it is gone.
 		return wait
 	}
 	return soonest(wait, maxHold)
-}
-
-// outdated reports whether the outcome says nothing about the account as it is now: it has changed since the call, or
-// it is the session's turn to probe. The requeue because of that may have led to this decision.
-func (d *decision) outdated(reason string) bool {
-	changed := d.memory.AccountEpoch != d.AccountEpoch || d.MayProbe
-	return d.Outcome != nil && changed && table[reason].ready == no && table[reason].next != never
 }
 
 // byRow returns the time until the next call of a session that is not being deleted.

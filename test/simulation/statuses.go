@@ -87,8 +87,9 @@ func (w *world) checkClaim(before, after *v1alpha1.PaymentSession) {
 }
 
 // knowsMove reports whether the operator knows the present endpoint of an account, and has finished what it did before.
+// A process that ends writes what its last calls have shown, and may not know the endpoint any more.
 func (w *world) knowsMove(account accountFacts) bool {
-	return len(w.running()) == 1 && account.observedAt.After(account.movedAt) &&
+	return w.isAlone(time.Second) && account.observedAt.After(account.movedAt) &&
 		time.Since(account.observedAt) > 60*time.Millisecond
 }
 

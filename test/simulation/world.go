@@ -170,7 +170,13 @@ func (w *world) end(how func(*process)) {
 	oldest := w.processes[0]
 	w.processes = slices.Clone(w.processes[1:])
 	w.mu.Unlock()
+	// It finishes what it has begun beside another one.
+	w.noteEnd()
 	how(oldest)
+	w.noteEnd()
+}
+
+func (w *world) noteEnd() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.processes) > 0 {
