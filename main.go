@@ -64,6 +64,7 @@ type options struct {
 	watchNamespaces          string
 	watchLabelSelector       string
 	clusterResourceNamespace string
+	clusterName              string
 	dryRun                   bool
 	allowPrivateEndpoints    bool
 	zap                      zap.Options
@@ -85,6 +86,8 @@ func (o *options) bind(flags *flag.FlagSet) {
 		"reconciled; empty for all.")
 	flags.StringVar(&o.clusterResourceNamespace, "cluster-resource-namespace", "payops-system",
 		"The namespace of the Secrets of ClusterPaymentProviders and of the leases.")
+	flags.StringVar(&o.clusterName, "cluster-name", "", "The name of this cluster in ownership rules. No other cluster "+
+		"that uses the same accounts may have it.")
 	flags.BoolVar(&o.dryRun, "dry-run", false,
 		"Make no call that changes anything at a provider. The status says WouldExpire instead.")
 	flags.BoolVar(&o.allowPrivateEndpoints, "allow-private-endpoints", false,
@@ -145,7 +148,8 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace, DryRun: opts.dryRun,
+		Workers: opts.maxConcurrentReconciles, SecretNamespace: opts.clusterResourceNamespace,
+		ClusterName: opts.clusterName, DryRun: opts.dryRun,
 		AllowPrivate: opts.allowPrivateEndpoints, Now: time.Now, Jitter: rand.Float64, Metrics: metrics.Registry,
 		Audit: logs.Audit(opts.zap), WriteLease: lease, ClusterWriteLease: clusterLease,
 	}); err != nil {

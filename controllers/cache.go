@@ -71,13 +71,14 @@ func share[T ~string](texts ...*T) {
 	}
 }
 
-// stripNamespace keeps the name, the labels and the deletion timestamp of a namespace.
+// stripNamespace keeps the name, the labels, the annotations and the deletion timestamp of a namespace.
 func stripNamespace(object any) (any, error) {
 	if namespace, ok := object.(*corev1.Namespace); ok {
 		kept := metav1.ObjectMeta{
 			Name: namespace.Name, UID: namespace.UID, ResourceVersion: namespace.ResourceVersion,
-			Labels: namespace.Labels, DeletionTimestamp: namespace.DeletionTimestamp,
+			Labels: namespace.Labels, Annotations: namespace.Annotations, DeletionTimestamp: namespace.DeletionTimestamp,
 		}
+		delete(kept.Annotations, corev1.LastAppliedConfigAnnotation)
 		*namespace = corev1.Namespace{TypeMeta: namespace.TypeMeta, ObjectMeta: kept}
 	}
 	return object, nil

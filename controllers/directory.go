@@ -60,9 +60,10 @@ type entry struct {
 	door     Door
 	stop     context.CancelFunc
 
-	// notReady is the reason that the provider has had since notReadySince.
+	// notReady is the reason that the provider has had since notReadySince. stalls is true where it cannot resolve itself.
 	notReady      string
 	notReadySince time.Time
+	stalls        bool
 	// unprotectedSince is when the Secret was first seen without the finalizer that protects it; zero where it has one.
 	unprotectedSince time.Time
 }
@@ -73,6 +74,14 @@ func (e *entry) definition() *upstream.Definition {
 		return nil
 	}
 	return e.endpoint.Definition
+}
+
+// ownership returns the compiled ownership rule; nil where there is none.
+func (e *entry) ownership() *upstream.Ownership {
+	if e.endpoint == nil {
+		return nil
+	}
+	return e.endpoint.Ownership
 }
 
 // visible is the part of an entry that sessions depend on, as a comparable value: != decides whether to requeue them.

@@ -27,7 +27,7 @@ func (r *PaymentSessionReconciler) remember(_ context.Context, scope *sessionSco
 	of, action := scope.session, scope.action
 	if scope.outcome != nil {
 		scope.entry.account.Acknowledge(of.UID)
-		if !scope.wasClosed && scope.outcome.Result.State.Closed() && action.Memory.Desired == v1alpha1.DesiredStateExpired {
+		if !scope.wasClosed && of.Status.State.Closed() && action.Memory.Desired == v1alpha1.DesiredStateExpired {
 			closingSeconds.WithLabelValues(scope.entry.class).Observe(r.Now().Sub(action.Memory.DesiredSince).Seconds())
 		}
 	}
@@ -84,12 +84,16 @@ func (r *PaymentSessionReconciler) request(of *v1alpha1.PaymentSession, action s
 	case session.Desired(of, r.Now()) == v1alpha1.DesiredStateExpired:
 		priority, cause = account.Expiry, "expireAt"
 	}
+	if !action.Proof.At.IsZero() {
+		priority = account.Proven
+	}
 	name := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(of)}
 	request := account.Request{
 		Session: of.UID, Operation: action.Operation, SessionID: of.Spec.SessionID, Priority: priority, Tenant: of.Namespace,
-		Refresh: action.Memory.Refresh != "",
-		OnCall:  r.reportCall(of, action.Operation, provider.class, cause),
-		Requeue: func() { r.Sessions.Enqueue(name, 0, urgent*int(priority)) },
+		Refresh: action.Memory.Refresh != "", Proof: action.Proof, NeedsProof: action.NeedsProof,
+		Endpoint: provider.settings.access.endpoint,
+		OnCall:   r.reportCall(of, action.Operation, provider.class, cause),
+		Requeue:  func() { r.Sessions.Enqueue(name, 0, urgent*int(priority)) },
 	}
 	if action.Confirm {
 		request.Confirm = r.confirm(of, provider.definition())

@@ -42,7 +42,9 @@ type PaymentSessionReconciler struct {
 	Providers map[string]*Enqueuer
 	// DryRun forbids every call that changes something at a provider.
 	DryRun bool
-	Now    func() time.Time
+	// ClusterName is the name of this cluster in ownership rules; empty where it has none.
+	ClusterName string
+	Now         func() time.Time
 	// Jitter returns a new random number from 0 up to 1.
 	Jitter func() float64
 	// Audit logs each call that may have changed something at a provider.
@@ -84,10 +86,11 @@ func (r *PaymentSessionReconciler) SetupWithManager(mgr ctrl.Manager, workers in
 	r.uninstalling.read = func(ctx context.Context) (bool, error) {
 		return crd.Deleted(ctx, r.LiveReader, v1alpha1.KindPaymentSession)
 	}
-	labelChanged := builder.WithPredicates(predicate.LabelChangedPredicate{})
+	marked := builder.WithPredicates(
+		predicate.Or(predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.PaymentSession{}, builder.WithPredicates(predicate.Funcs{UpdateFunc: r.isNews})).
-		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), labelChanged).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace), marked).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controllerOptions(workers, r.NewQueue)).
 		Complete(r)
@@ -114,8 +117,8 @@ func (r *PaymentSessionReconciler) isNews(update event.UpdateEvent) bool {
 		!maps.Equal(before.Annotations, after.Annotations) || !maps.Equal(before.Labels, after.Labels)
 }
 
-// ofNamespace returns the sessions of a namespace that use a ClusterPaymentProvider, which may allow the namespace by
-// its labels.
+// ofNamespace returns the sessions of a namespace that depend on its labels or annotations: a ClusterPaymentProvider
+// may allow the namespace by its labels, and an ownership rule may use both.
 func (r *PaymentSessionReconciler) ofNamespace(ctx context.Context, namespace client.Object) []ctrl.Request {
 	sessions := &v1alpha1.PaymentSessionList{}
 	if err := r.Client.List(ctx, sessions, client.InNamespace(namespace.GetName()),
@@ -125,7 +128,9 @@ func (r *PaymentSessionReconciler) ofNamespace(ctx context.Context, namespace cl
 	}
 	var requests []ctrl.Request
 	for i := range sessions.Items {
-		if sessions.Items[i].Spec.ProviderRef.Kind == v1alpha1.KindClusterPaymentProvider {
+		key := providerOf(&sessions.Items[i])
+		known, _ := r.Directory.lookUp(key)
+		if key.kind == v1alpha1.KindClusterPaymentProvider || known.ownership() != nil {
 			requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&sessions.Items[i])})
 		}
 	}

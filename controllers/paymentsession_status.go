@@ -16,9 +16,16 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/session"
 )
 
+// foreignMessage is the Event's message where an ownership rule warns only.
+const foreignMessage = "The ownership rule of the provider object says that the session is not this namespace's. With " +
+	"action: Enforce the operator would not expire it."
+
 // writeStatus writes the verdict into the status if that changes it, and an Event if a person should know.
 func (r *PaymentSessionReconciler) writeStatus(ctx context.Context, scope *sessionScope) (bool, error) {
 	of, verdict := scope.session, scope.action.Verdict
+	if scope.action.Foreign {
+		r.Recorder.Eventf(of, nil, "Warning", v1alpha1.ReasonNotOwned, "Observe", "%s", foreignMessage)
+	}
 	if verdict == nil {
 		return true, nil
 	}

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -64,8 +65,11 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 		r.memories.update(scope.session, func(changed *memory) { changed.unresolvedSince = time.Time{} })
 	}
 	scope.entry, scope.obstacle = known, known.obstacle
-	if known.obstacle != nil || key.kind != v1alpha1.KindClusterPaymentProvider {
+	if known.obstacle != nil {
 		return true, nil
+	}
+	if key.kind != v1alpha1.KindClusterPaymentProvider {
+		return true, r.resolveSelf(ctx, scope)
 	}
 	permitted, err := r.permitted(ctx, scope.session.Namespace, known.allowed)
 	if err != nil {
@@ -79,7 +83,33 @@ func (r *PaymentSessionReconciler) resolve(ctx context.Context, scope *sessionSc
 				key.Name, scope.session.Namespace),
 		}
 	}
-	return true, nil
+	return true, r.resolveSelf(ctx, scope)
+}
+
+// resolveSelf finds the namespace's own word in the provider's ownership rule, or the obstacle in its place.
+func (r *PaymentSessionReconciler) resolveSelf(ctx context.Context, scope *sessionScope) error {
+	rule := scope.entry.ownership()
+	if rule == nil {
+		return nil
+	}
+	namespace := &corev1.Namespace{}
+	err := r.Client.Get(ctx, types.NamespacedName{Name: scope.session.Namespace}, namespace)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("cannot read namespace %s: %w", scope.session.Namespace, err)
+	}
+	if err == nil {
+		scope.self, err = rule.Self(namespace, r.ClusterName)
+	}
+	if err != nil {
+		// It wins over a namespace that is no longer allowed, which does not stop a deletion.
+		scope.obstacle = &session.Obstacle{
+			Reason: v1alpha1.ReasonOwnershipIncomplete,
+			Message: fmt.Sprintf("The ownership rule of %s %s gives namespace %s no word of its own: %s. Add the label or the "+
+				"annotation that the rule uses to the Namespace, or change the rule.", providerOf(scope.session).kind,
+				providerOf(scope.session).Name, scope.session.Namespace, err),
+		}
+	}
+	return nil
 }
 
 // unresolved handles a session whose provider does not exist or has not been reconciled yet. The reconcile of the
@@ -150,8 +180,13 @@ func (r *PaymentSessionReconciler) decide(ctx context.Context, scope *sessionSco
 		in.ShowsExpirable = definition.ShowsExpirable()
 		in.SessionIDName = definition.SessionIDName()
 	}
+	if scope.entry.ownership() != nil {
+		in.Ownership, in.Self = cmp.Or(scope.entry.settings.ownership.Action, v1alpha1.OwnershipEnforce), scope.self
+	}
 	if account := scope.entry.account; account != nil {
 		in.Endpoint, in.AccountEpoch, in.AccountFound = scope.entry.settings.access.endpoint, account.Epoch(), account.Found()
+		in.ExpireBlocked = account.Blocks(v1alpha1.OperationExpire)
+		in.ProofSince, in.AccessEpoch = account.ProofSince(), account.Access()
 		in.MayProbe, in.Hold = account.MayProbe(scope.session.UID), holdOf(account.Activity())
 		if outcome, ok := account.Outcome(scope.session.UID); ok {
 			scope.outcome, in.Outcome = &outcome, &outcome

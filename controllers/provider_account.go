@@ -103,6 +103,7 @@ func (r *ProviderReconciler) closeAccount(known *entry, provider v1alpha1.Generi
 	if known.notReady != obstacle.reason {
 		known.notReady, known.notReadySince = obstacle.reason, r.Now()
 	}
+	known.stalls = obstacle.stalls
 	known.obstacle = &session.Obstacle{
 		Reason:  obstacle.sessionReason,
 		Message: fmt.Sprintf("%s %s is not ready: %s", provider.ProviderKind(), provider.GetName(), obstacle.message),

@@ -33,6 +33,8 @@ type unready struct {
 	reason        string
 	sessionReason string
 	message       string
+	// stalls is true where it cannot resolve itself.
+	stalls bool
 }
 
 func (u *unready) Error() string { return u.message }
@@ -74,16 +76,43 @@ func (r *ProviderReconciler) connect(ctx context.Context, provider v1alpha1.Gene
 		return made, notReady(v1alpha1.ReasonEndpointNotAllowed,
 			"the endpoint is plain http. Use https: the operator sends credentials there.")
 	}
-	made.settings.access.endpoint = fmt.Sprintln(class.UID, class.Generation, base, token)
+	ownership, err := r.ownership(provider.ProviderSpec().Ownership)
+	if err != nil {
+		return made, err
+	}
+	// The rule is a part of how replies are read: those that were read by another one prove nothing about the owner.
+	rule := provider.ProviderSpec().Ownership
+	made.settings.access.endpoint = fmt.Sprintln(class.UID, class.Generation, base, token, rule)
 	credentials, err := r.credentials(ctx, provider, definition)
 	if err != nil {
 		return made, err
 	}
 	made.settings.access.credentials = digest(credentials)
 	made.endpoint = &upstream.Endpoint{
-		Definition: definition, BaseURL: base, TokenURL: token, Credentials: credentials,
+		Definition: definition, BaseURL: base, TokenURL: token, Credentials: credentials, Ownership: ownership,
 	}
 	return made, nil
+}
+
+// ownership compiles a provider's ownership rule; nil where it has none.
+func (r *ProviderReconciler) ownership(rule v1alpha1.Ownership) (*upstream.Ownership, error) {
+	compiled, err := upstream.CompileOwnership(rule)
+	switch {
+	case err != nil:
+		return nil, &unready{
+			reason: v1alpha1.ReasonInvalidOwnership, sessionReason: v1alpha1.ReasonProviderNotReady, stalls: true,
+			message: fmt.Sprintf("its ownership rule is not valid: %s.", err),
+		}
+	case compiled.UsesCluster() && r.ClusterName == "":
+		const reason = v1alpha1.ReasonOwnershipIncomplete
+		return nil, &unready{
+			reason: reason, sessionReason: reason, stalls: true,
+			message: "its ownership rule uses cluster.name, and the operator runs without --cluster-name. Set the flag to a " +
+				"name that no other cluster with the account has.",
+		}
+	default:
+		return compiled, nil
+	}
 }
 
 // class returns a class and its definition.

@@ -48,6 +48,8 @@ type ProviderReconciler struct {
 	InUse     *Enqueuer
 	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
 	SecretNamespace string
+	// ClusterName is the name of this cluster in ownership rules; empty where it has none.
+	ClusterName string
 	// AllowPrivate permits http and private addresses.
 	AllowPrivate bool
 	// WriteLease is the right to write the status. A manager without it manages accounts all the same.
@@ -110,7 +112,7 @@ func (r *ProviderReconciler) summary(known entry) (summary, time.Duration) {
 		says := summary{
 			ready: metav1.ConditionFalse, reason: known.notReady, message: known.obstacle.Message, progress: session.Reconciling,
 		}
-		if r.Now().Sub(known.notReadySince) >= session.Patience {
+		if known.stalls || r.Now().Sub(known.notReadySince) >= session.Patience {
 			says.progress = session.Stalled
 		}
 		return says, urgentSecretInterval

@@ -26,6 +26,7 @@ type settings struct {
 	// say.
 	allowedNamespaces string
 	allowsNone        bool
+	ownership         v1alpha1.Ownership
 }
 
 // access is what the account's calls depend on. Another access means another HTTP client, and that a retry might now
@@ -52,6 +53,7 @@ func settingsOf(provider v1alpha1.GenericProvider) settings {
 		access:       access{connections: limits.Concurrency, timeout: duration(spec.Timeout, 10*time.Second)},
 		limits:       limits,
 		pollInterval: duration(spec.PollInterval, 10*time.Minute),
+		ownership:    spec.Ownership,
 	}
 	if selector := allowedNamespaces(provider); selector == nil {
 		made.allowsNone = true

@@ -29,6 +29,8 @@ type Options struct {
 	Workers int
 	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
 	SecretNamespace string
+	// ClusterName is the name of this cluster in ownership rules; empty where it has none.
+	ClusterName string
 	// DryRun forbids every call that changes something at a provider.
 	DryRun bool
 	// AllowPrivate permits endpoints with plain http and private addresses.
@@ -89,46 +91,20 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		return err
 	}
 	options.complete()
-	directory, sessions := NewDirectory(), &Enqueuer{}
-	recorder, providers, releasing := mgr.GetEventRecorder(eventSource), map[string]*Enqueuer{}, make(chan struct{}, 1)
-	for _, kind := range []struct {
-		object func() v1alpha1.GenericProvider
-		list   func() client.ObjectList
-		lease  *WriteLease
-	}{
-		{
-			func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} },
-			func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }, options.WriteLease,
-		},
-		{
-			func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} },
-			func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }, options.ClusterWriteLease,
-		},
-	} {
-		enqueuer, inUse := &Enqueuer{}, &Enqueuer{}
-		providers[kind.object().ProviderKind()] = enqueuer
-		accounts := &ProviderReconciler{
-			Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder,
-			Directory: directory, Definitions: options.Definitions, Sessions: sessions, Providers: enqueuer, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, AllowPrivate: options.AllowPrivate, Now: options.Now,
-			WriteLease: kind.lease, New: kind.object, NewList: kind.list, NewDoor: options.NewDoor, NewQueue: options.NewQueue,
-		}
-		if err := accounts.SetupWithManager(mgr); err != nil {
-			return fmt.Errorf("cannot set up a provider controller: %w", err)
-		}
-		protection := &InUseReconciler{
-			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: enqueuer, InUse: inUse,
-			SecretNamespace: options.SecretNamespace, Releasing: releasing, WriteLease: kind.lease, Now: options.Now,
-			New: kind.object, NewQueue: options.NewQueue,
-		}
-		if err := protection.SetupWithManager(mgr); err != nil {
-			return fmt.Errorf("cannot set up an in-use controller: %w", err)
-		}
+	directory, sessions, recorder := NewDirectory(), &Enqueuer{}, mgr.GetEventRecorder(eventSource)
+	providers, err := setupProviders(mgr, options, &ProviderReconciler{
+		Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
+		Definitions: options.Definitions, Sessions: sessions, SecretNamespace: options.SecretNamespace,
+		ClusterName: options.ClusterName, AllowPrivate: options.AllowPrivate, Now: options.Now,
+		NewDoor: options.NewDoor, NewQueue: options.NewQueue,
+	})
+	if err != nil {
+		return err
 	}
 	reconciler := &PaymentSessionReconciler{
 		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
-		Sessions: sessions, Providers: providers, DryRun: options.DryRun, Now: options.Now, Jitter: options.Jitter,
-		Audit: options.Audit, NewQueue: options.NewQueue,
+		Sessions: sessions, Providers: providers, ClusterName: options.ClusterName, DryRun: options.DryRun,
+		Now: options.Now, Jitter: options.Jitter, Audit: options.Audit, NewQueue: options.NewQueue,
 	}
 	directory.Drain = reconciler.Drain
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
@@ -145,6 +121,43 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		registry: options.Metrics, sessions: mgr.GetClient(), directory: directory, since: reconciler.desiredSince,
 		now: options.Now,
 	})
+}
+
+// setupProviders adds the controllers of both kinds of providers, which differ from the template in their kind alone.
+// It returns the enqueuers of the providers by kind.
+func setupProviders(mgr ctrl.Manager, options Options, template *ProviderReconciler) (map[string]*Enqueuer, error) {
+	providers, releasing := map[string]*Enqueuer{}, make(chan struct{}, 1)
+	for _, kind := range []struct {
+		object func() v1alpha1.GenericProvider
+		list   func() client.ObjectList
+		lease  *WriteLease
+	}{
+		{
+			func() v1alpha1.GenericProvider { return &v1alpha1.PaymentProvider{} },
+			func() client.ObjectList { return &v1alpha1.PaymentProviderList{} }, options.WriteLease,
+		},
+		{
+			func() v1alpha1.GenericProvider { return &v1alpha1.ClusterPaymentProvider{} },
+			func() client.ObjectList { return &v1alpha1.ClusterPaymentProviderList{} }, options.ClusterWriteLease,
+		},
+	} {
+		accounts := *template
+		accounts.Providers, accounts.InUse = &Enqueuer{}, &Enqueuer{}
+		accounts.WriteLease, accounts.New, accounts.NewList = kind.lease, kind.object, kind.list
+		providers[kind.object().ProviderKind()] = accounts.Providers
+		if err := accounts.SetupWithManager(mgr); err != nil {
+			return nil, fmt.Errorf("cannot set up a provider controller: %w", err)
+		}
+		protection := &InUseReconciler{
+			Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Providers: accounts.Providers, InUse: accounts.InUse,
+			SecretNamespace: options.SecretNamespace, Releasing: releasing, WriteLease: kind.lease, Now: options.Now,
+			New: kind.object, NewQueue: options.NewQueue,
+		}
+		if err := protection.SetupWithManager(mgr); err != nil {
+			return nil, fmt.Errorf("cannot set up an in-use controller: %w", err)
+		}
+	}
+	return providers, nil
 }
 
 // addRunnables adds to the manager what runs beside the controllers.

@@ -78,6 +78,8 @@ func (s *NamespaceSelector) LabelSelector() *metav1.LabelSelector {
 
 // ClusterPaymentProviderSpec describes an account and the namespaces that
 // may use it.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.ownership) || !has(self.ownership.exclusive) || !self.ownership.exclusive",message="ownership.exclusive is only for a PaymentProvider: several namespaces may use a ClusterPaymentProvider"
 type ClusterPaymentProviderSpec struct {
 	PaymentProviderSpec `json:",inline"`
 

@@ -59,6 +59,12 @@ const (
 	// ReasonNotAllowed surfaces when the provider accepts the credentials but not for this call. The user should check
 	// the permissions of the key and which account owns the session.
 	ReasonNotAllowed = "NotAllowed"
+	// ReasonNotOwned surfaces when the account's ownership rule says that the session is not this namespace's. The user
+	// should check the session id, and the marks that the application puts on its sessions.
+	ReasonNotOwned = "NotOwned"
+	// ReasonOwnershipIncomplete surfaces when the account's ownership rule gives the namespace no word of its own: the
+	// operator runs without --cluster-name, or the Namespace lacks a label or an annotation. A provider has it, too.
+	ReasonOwnershipIncomplete = "OwnershipIncomplete"
 	// ReasonThrottled surfaces when the provider reports too many calls.
 	ReasonThrottled = "Throttled"
 	// ReasonProviderUnavailable surfaces when the provider cannot be reached, does not answer, or answers with a
@@ -79,8 +85,8 @@ const (
 	ReasonWouldExpire = "WouldExpire"
 )
 
-// Reasons of a provider's Ready condition, in addition to ReasonCredentialsMissing, ReasonCredentialsRejected and
-// ReasonProviderUnavailable.
+// Reasons of a provider's Ready condition, in addition to ReasonCredentialsMissing, ReasonCredentialsRejected,
+// ReasonProviderUnavailable and ReasonOwnershipIncomplete.
 const (
 	// ReasonAccountReady surfaces when calls can be made with the account.
 	ReasonAccountReady = "AccountReady"
@@ -98,6 +104,9 @@ const (
 	// then be gone before the sessions that need it. The user should allow the operator's ServiceAccount to get and
 	// patch it.
 	ReasonCredentialsUnprotected = "CredentialsUnprotected"
+	// ReasonInvalidOwnership surfaces when an expression of the ownership rule does not compile, or can say nothing
+	// about the session or the namespace.
+	ReasonInvalidOwnership = "InvalidOwnership"
 	// ReasonInvalidCredentials surfaces when a credential contains characters that cannot be sent in a request.
 	ReasonInvalidCredentials = "InvalidCredentials"
 )

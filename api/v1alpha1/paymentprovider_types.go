@@ -145,6 +145,13 @@ type PaymentProviderSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="pollInterval must be a duration of 0s or more, such as 10m; 0s disables polling"
 	// +optional
 	PollInterval *metav1.Duration `json:"pollInterval,omitempty"`
+
+	// ownership says whose the sessions of the account are. If unset, every
+	// namespace that may use the account may expire every session of it. With an
+	// owner rule a session is read before each expire call.
+	//
+	// +optional
+	Ownership Ownership `json:"ownership,omitzero"`
 }
 
 // PaymentProviderStatus is the observed state of an account.

@@ -50,6 +50,21 @@ type SessionIDFormat struct {
 	InReply Expression `json:"inReply,omitempty"`
 }
 
+// Identity says where a session shows the marks that its creator put on it.
+type Identity struct {
+	// tags is a CEL expression over code, headers, body and now that returns the
+	// creator's marks as a map, such as the metadata of a charge.
+	//
+	// +optional
+	Tags Expression `json:"tags,omitempty"`
+
+	// reference is a CEL expression over code, headers, body and now that
+	// returns the creator's own reference as a string.
+	//
+	// +optional
+	Reference Expression `json:"reference,omitempty"`
+}
+
 // Environment is one deployment of the provider's API, such as production.
 type Environment struct {
 	// name of the environment, such as production or sandbox.
@@ -188,6 +203,12 @@ type PaymentProviderClassSpec struct {
 	//
 	// +required
 	State StateMapping `json:"state"`
+
+	// identity says where a reply to observe shows the marks that the creator of
+	// the session put on it. Rules of ownership of a provider object use them.
+	//
+	// +optional
+	Identity Identity `json:"identity,omitzero"`
 
 	// expirable is a CEL condition over status, code, headers, body and now, for
 	// providers whose sessions say whether a call can end them. It is evaluated

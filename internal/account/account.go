@@ -51,6 +51,9 @@ const (
 	Expiry
 	// Deletion expires a session that is being deleted.
 	Deletion
+	// Proven expires a session that a read has just shown as the namespace's own. It goes before everything else, because
+	// the proof gets old.
+	Proven
 )
 
 // Request asks the account for one operation on one session.
@@ -70,6 +73,14 @@ type Request struct {
 	// Confirm runs right before the call. If it returns false, no call is made, and Confirm has requeued the session.
 	// nil confirms.
 	Confirm func(context.Context) bool
+	// Endpoint that the request was decided for, as in Config; empty for any. If the account has another one when the
+	// call's turn comes, no call is made, and the session is requeued.
+	Endpoint string
+	// Proof is the read that allows the call; zero for a call that needs none. If it is too old when the call's turn
+	// comes, or was made with other credentials, no call is made, and the session is requeued.
+	Proof call.Proof
+	// NeedsProof forbids the call without a Proof.
+	NeedsProof bool
 	// OnCall reports each call that was made and its duration. May be nil.
 	OnCall func(call.Result, time.Duration)
 	// Requeue requeues the session, because the outcome is there, the request has to be submitted again, or it is its

@@ -65,6 +65,39 @@ func (a *Account) Found() bool {
 	return a.found
 }
 
+// proofAge is the least time for which a read allows the expire call that follows it: a little longer than the longest
+// pause that a provider can ask for. Otherwise one that does so after each read would never get the call.
+const proofAge = 6 * time.Minute
+
+// ProofSince returns the earliest end of a read that still allows the expire call which follows it. That call goes
+// first in the queue, so that it waits for a token and for what is ahead of it.
+func (a *Account) ProofSince() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.proofSince()
+}
+
+// proofSince does the same. The account is locked.
+func (a *Account) proofSince() time.Time {
+	const tokens = 3
+	wait := time.Duration(tokens / float64(a.config.Limits.Rate) * float64(time.Second))
+	return a.now().Add(-max(proofAge, wait))
+}
+
+// Blocks reports whether a call of an operation would be declined, because the credentials are rejected.
+func (a *Account) Blocks(operation v1alpha1.Operation) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.credentials.block(operation)
+}
+
+// Access returns a number that increases whenever the endpoint or the credentials change.
+func (a *Account) Access() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.access
+}
+
 // Rejected reports whether the credentials are known to be rejected.
 func (a *Account) Rejected() bool {
 	a.mu.Lock()

@@ -177,6 +177,11 @@ func (a *Account) takeLocked() (next dispatched, declined []Request, ok bool) {
 		if !queued {
 			return dispatched{}, declined, false
 		}
+		if a.outdated(request) {
+			a.dropProbe(request)
+			declined = append(declined, request)
+			continue
+		}
 		if !a.credentials.block(request.Operation) || request.admitted {
 			a.inFlight[request.Session] = false
 			return dispatched{Request: request, config: a.config, epoch: a.epoch, access: a.access}, declined, true
@@ -186,6 +191,15 @@ func (a *Account) takeLocked() (next dispatched, declined []Request, ok bool) {
 		a.scheduleProbe()
 		declined = append(declined, request)
 	}
+}
+
+// outdated reports whether a request was decided for another endpoint, or allowed by a read that counts no more. The
+// account is locked.
+func (a *Account) outdated(request Request) bool {
+	isMoved := request.Endpoint != "" && request.Endpoint != a.config.Endpoint
+	proof := request.Proof
+	isUnproven := request.NeedsProof && proof.At.IsZero()
+	return isMoved || isUnproven || !proof.At.IsZero() && (proof.Access != a.access || proof.At.Before(a.proofSince()))
 }
 
 // breakerChanged makes the dispatcher check again, and reports the begin and the end of an outage. It runs under the

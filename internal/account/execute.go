@@ -48,13 +48,13 @@ func (a *Account) hasNewCredentials(ctx context.Context, rejected dispatched) bo
 	return a.Epoch() != rejected.epoch || reload != nil && reload(ctx)
 }
 
-// again returns the same request with the account as it is now. It returns false if the endpoint has changed: a call
-// there would be another call, which nobody has confirmed.
+// again returns the same request with the account as it is now. It returns false if the endpoint has changed, or if the
+// call needs a proof: with other credentials it would be another call, which nobody has confirmed.
 func (a *Account) again(first dispatched) (dispatched, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	second := dispatched{Request: first.Request, config: a.config, epoch: a.epoch, access: a.access}
-	return second, second.config.Endpoint == first.config.Endpoint
+	return second, second.config.Endpoint == first.config.Endpoint && first.Proof.At.IsZero()
 }
 
 // abandon ends a request that was not confirmed. If it was a probe, the next session gets its turn.
@@ -62,6 +62,11 @@ func (a *Account) abandon(request dispatched) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.inFlight, request.Session)
+	a.dropProbe(request.Request)
+}
+
+// dropProbe gives the next session its turn, if a request that is not carried out was a probe. The account is locked.
+func (a *Account) dropProbe(request Request) {
 	if request.probe {
 		a.credentials.probeAgain()
 		a.rescheduleProbe()

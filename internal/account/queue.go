@@ -5,23 +5,29 @@ package account
 
 import "k8s.io/apimachinery/pkg/types"
 
-// queue holds at most one request of each session. Deletions and expiries go before polls. Within each of the two
-// levels the tenants take turns.
+// queue holds at most one request of each session. What was proven goes first, then deletions and expiries, then
+// polls. Within each of these levels the tenants take turns.
 type queue struct {
-	urgent, polls *fairQueue
-	bySession     map[types.UID]*entry
-	last          int
+	proven, urgent, polls *fairQueue
+	bySession             map[types.UID]*entry
+	last                  int
 }
 
 func newQueue() queue {
-	return queue{urgent: newFairQueue(), polls: newFairQueue(), bySession: map[types.UID]*entry{}}
+	return queue{
+		proven: newFairQueue(), urgent: newFairQueue(), polls: newFairQueue(), bySession: map[types.UID]*entry{},
+	}
 }
 
 func (q *queue) level(priority Priority) *fairQueue {
-	if priority == Poll {
+	switch priority {
+	case Proven:
+		return q.proven
+	case Poll:
 		return q.polls
+	default:
+		return q.urgent
 	}
-	return q.urgent
 }
 
 // put adds a request, or replaces the one of the same session. A replacement of the same priority keeps the place: a
@@ -58,7 +64,7 @@ func (q *queue) remove(session types.UID) {
 
 // pop removes and returns the request whose turn is next; ok is false if the queue is empty.
 func (q *queue) pop() (request Request, ok bool) {
-	for _, level := range []*fairQueue{q.urgent, q.polls} {
+	for _, level := range []*fairQueue{q.proven, q.urgent, q.polls} {
 		if next := level.front(); next != nil {
 			level.serve(next)
 			delete(q.bySession, next.Session)

@@ -38,8 +38,21 @@ type Result struct {
 	RetryAfter time.Duration
 	// MayHaveActed is true where the call may have taken effect although its outcome does not show that.
 	MayHaveActed bool
+	// Owner is whose session a read shows, by the ownership rule of the account; empty for nobody's. ShowsOwner is true
+	// where the reply shows a session and the account has a rule: otherwise Owner says nothing.
+	Owner      string
+	ShowsOwner bool
 	// Unexpirable is true where a read shows an open session that no call can expire.
 	Unexpirable bool
+}
+
+// Proof is a read that has shown a session as the own one of a namespace. It allows the expire call that follows it.
+type Proof struct {
+	// At is when the read ended; zero for no proof.
+	At time.Time
+	// Access is the account's AccessEpoch at that time, and Self the namespace's own word.
+	Access int64
+	Self   string
 }
 
 // Outcome is the end of one operation that a session requested from its account.

@@ -75,6 +75,9 @@ type Want struct {
 	Unexpirable bool `json:"unexpirable,omitempty" yaml:"unexpirable,omitempty"`
 	// StillPayable is true where something is left that can be paid.
 	StillPayable bool `json:"stillPayable,omitempty" yaml:"stillPayable,omitempty"`
+	// Tags and Reference are the creator's marks that a read shows. Each is compared if it is set.
+	Tags      map[string]string `json:"tags,omitempty"      yaml:"tags,omitempty"`
+	Reference string            `json:"reference,omitempty" yaml:"reference,omitempty"`
 	// ExpiredAt is compared if it is set.
 	ExpiredAt *time.Time `json:"expiredAt,omitempty" yaml:"expiredAt,omitempty"`
 	// Message is a part of the message. It is compared if it is set.

@@ -30,6 +30,7 @@ func (c *Class) expressions() []located {
 	found := []located{
 		{"spec.sessionID.inReply", c.Spec.SessionID.InReply, false}, {"spec.code", c.Spec.Code, false},
 		{"spec.unknownSession", c.Spec.UnknownSession, false}, {"spec.state.status", c.Spec.State.Status, false},
+		{"spec.identity.tags", c.Spec.Identity.Tags, false}, {"spec.identity.reference", c.Spec.Identity.Reference, false},
 		{"spec.expirable", c.Spec.Expirable, true}, {"spec.expiredAt", c.Spec.ExpiredAt, true},
 		{"spec.requestID", c.Spec.RequestID, false}, {"spec.message", c.Spec.Message, false},
 	}

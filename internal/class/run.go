@@ -140,6 +140,12 @@ func (r *run) example(example Example) {
 	if result.Outcome == v1alpha1.OutcomeAccepted && trace.About != "" {
 		r.reached[inReply] = true
 	}
+	if len(trace.Tags) > 0 {
+		r.reached[identityTags] = true
+	}
+	if trace.Reference != "" {
+		r.reached[identityReference] = true
+	}
 	row.Differences = example.Want.differences(result, trace)
 	r.report.Rows = append(r.report.Rows, row)
 }
@@ -165,7 +171,10 @@ func (r *run) ask(name string, operation v1alpha1.Operation, id string, reply Re
 }
 
 // Fields of rules that are not in a list.
-const unknownSession, inReply = "spec.unknownSession", "spec.sessionID.inReply"
+const (
+	unknownSession, inReply         = "spec.unknownSession", "spec.sessionID.inReply"
+	identityTags, identityReference = "spec.identity.tags", "spec.identity.reference"
+)
 
 func wordField(word string) string { return "spec.state.words." + word }
 
@@ -186,6 +195,12 @@ func (w Want) differences(result call.Result, trace upstream.Trace) []string {
 	compare("stillPayable", w.StillPayable, result.StillPayable != "")
 	if w.Word != "" {
 		compare("word", w.Word, trace.Word)
+	}
+	if w.Reference != "" {
+		compare("reference", w.Reference, trace.Reference)
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.Tags)) {
+		compare("tag "+name, any(w.Tags[name]), trace.Tags[name])
 	}
 	if w.ExpiredAt != nil && (result.ExpiredAt == nil || !result.ExpiredAt.Equal(*w.ExpiredAt)) {
 		found = append(found, fmt.Sprintf("expiredAt is %v, want %v", result.ExpiredAt, w.ExpiredAt))
@@ -214,6 +229,12 @@ func (r *run) cover() {
 	}
 	if r.class.Spec.SessionID.InReply != "" {
 		count("rules", inReply)
+	}
+	if r.class.Spec.Identity.Tags != "" {
+		count("rules", identityTags)
+	}
+	if r.class.Spec.Identity.Reference != "" {
+		count("rules", identityReference)
 	}
 	for _, rule := range slices.Concat(r.class.outcomeRules(), r.class.payableRules()) {
 		count("rules", rule.field)

@@ -20,6 +20,12 @@ type Action struct {
 	Operation v1alpha1.Operation
 	// Confirm asks for a live read of the object right before the call, because its cause may be gone by then.
 	Confirm bool
+	// Proof is the read that allows the call. NeedsProof is true for a call that must not be made without one.
+	Proof      call.Proof
+	NeedsProof bool
+	// Foreign is true where a person should get an Event because the session is not the namespace's own, and the rule
+	// warns only.
+	Foreign bool
 	// Verdict to write into the status; nil leaves the status unchanged.
 	Verdict *Verdict
 	// Release removes the finalizer.

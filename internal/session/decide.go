@@ -22,6 +22,8 @@ type decision struct {
 	Input
 
 	memory Memory
+	// warnsNow is true where a person has to be told that the session is not the namespace's own.
+	warnsNow bool
 }
 
 // Decide returns what to do about a session.
@@ -34,6 +36,7 @@ func Decide(in Input) Action {
 		return d.decideDeletion()
 	}
 	action := d.decideLife()
+	action.Foreign = d.warnsNow
 	// A closed session that turns out to be open again keeps its finalizer.
 	action.Release = HasFinalizer(d.Session) && !WantsFinalizer(d.Session) && (d.stateAfter().Closed() || d.retains())
 	return action
@@ -46,7 +49,7 @@ func (d *decision) catchUp() {
 	if desired := Desired(d.Session, d.Now); before.Desired != desired {
 		d.memory = Memory{
 			Desired: desired, DesiredSince: d.desiredSince(before.Desired == ""),
-			Endpoint: before.Endpoint, ActedAt: before.ActedAt, Recognized: before.Recognized,
+			Endpoint: before.Endpoint, ActedAt: before.ActedAt, Recognized: before.Recognized, Warned: before.Warned,
 			Refresh: before.Refresh, NextRefreshAt: before.NextRefreshAt,
 		}
 	}
@@ -162,7 +165,7 @@ func (d *decision) mayExpire() bool { return d.shouldExpire() && !d.DryRun }
 // reply to an expire call proves nothing: the reply may show the session as it was before the call.
 func (d *decision) outcomeState() v1alpha1.SessionState {
 	switch {
-	case d.Outcome == nil:
+	case d.Outcome == nil, d.foreign():
 		return v1alpha1.SessionStateUnknown
 	case d.Outcome.Operation == v1alpha1.OperationExpire && d.Outcome.Result.State == v1alpha1.SessionStateActive:
 		return v1alpha1.SessionStateUnknown

@@ -84,8 +84,11 @@ func (d *decision) decideDeletion() Action {
 	}
 }
 
-// unexpirable returns why no call can ever expire the session; empty where a call may.
+// unexpirable returns why no call can ever expire the session, or must not; empty where a call may.
 func (d *decision) unexpirable() string {
+	if why, known := d.mustNotExpire(); known {
+		return why
+	}
 	switch shown := d.row(); {
 	case d.InvalidSessionID && !d.seen():
 		return table[v1alpha1.ReasonInvalidSessionID].unexpirable

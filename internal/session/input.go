@@ -48,6 +48,17 @@ type Input struct {
 	// Hold is why the account does not send queued requests at once.
 	Hold Hold
 
+	// Ownership is what follows for a session that is not the namespace's own; empty where the account has no rule. Self
+	// is the namespace's own word in the rule; empty where it has none.
+	Ownership v1alpha1.OwnershipAction
+	Self      string
+	// ProofSince is the earliest end of a read that allows an expire call, by the account's clock. AccessEpoch increases
+	// whenever the account's endpoint or its credentials change.
+	ProofSince  time.Time
+	AccessEpoch int64
+	// ExpireBlocked is true where the account would decline an expire call, because its credentials are rejected.
+	ExpireBlocked bool
+
 	// Uninstalling is true while the CRD of PaymentSessions is being deleted. An uninstall must not expire anything.
 	Uninstalling bool
 	// Duplicate is true where another live object of the same namespace names the same session of the same account,
@@ -104,6 +115,14 @@ type Memory struct {
 	Accepted int
 	// Recognized is true once the provider has answered an expire call as it does for a session that it knows.
 	Recognized bool
+	// Owned is the last read that has shown the session as the namespace's own, until the expire call that it allows.
+	Owned call.Proof
+	// ForeignSince is when the first of the reads in a row ended that have shown the session as another's.
+	ForeignSince time.Time
+	// Self is what Input.Self was at the last outcome.
+	Self string
+	// Warned is true once a person was told that the session is not the namespace's own, where the rule warns only.
+	Warned bool
 	// Trouble is the reason that the session has had since TroubleSince.
 	Trouble      string
 	TroubleSince time.Time

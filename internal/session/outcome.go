@@ -12,12 +12,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
 // handleOutcome acts on the outcome of a call.
 func (d *decision) handleOutcome() Action {
 	operation, outcome, state := d.Outcome.Operation, d.Outcome.Result.Outcome, d.outcomeState()
 	switch {
+	case d.foreign():
+		return d.handleForeign()
 	case state.Closed(), state == v1alpha1.SessionStateProcessing:
 		d.memory.Expire, d.memory.Accepted = EndingNone, 0
 		return d.conclude(d.reasonForState(state), string(state))
@@ -43,7 +46,13 @@ func (d *decision) learn() {
 		d.memory.MissingSince = time.Time{}
 	}
 	if d.Outcome.Operation != v1alpha1.OperationExpire {
+		d.learnOwner()
 		return
+	}
+	if outcome != v1alpha1.OutcomeThrottled {
+		// Marks can change: each expire call needs a read of its own. A call that was turned away has used none: with
+		// another read before each try, a provider that counts calls strictly would turn away every one.
+		d.memory.Owned = call.Proof{}
 	}
 	switch {
 	case outcome == v1alpha1.OutcomeAccepted:
@@ -78,7 +87,7 @@ func (d *decision) handleStillActive() Action {
 	switch {
 	case d.settled():
 		return d.stay()
-	case d.recentlyActed():
+	case d.recentlyActed() && !d.readForProof():
 		return d.conclude(v1alpha1.ReasonAwaitingConfirmation, d.ineffective())
 	case d.Outcome.Result.Unexpirable:
 		d.memory.Expire = EndingNone
@@ -125,18 +134,21 @@ func (d *decision) conclude(reason, details string) Action {
 	d.remember(reason)
 	action := Action{Verdict: d.verdict(reason, details)}
 	d.hold(action.Verdict)
-	call := d.untilCall(reason, action.Verdict.Progress)
+	wait := d.untilCall(reason, action.Verdict.Progress)
 	d.memory.NextCallAt = time.Time{}
-	if call > 0 {
-		d.memory.NextCallAt = d.Now.Add(call)
+	if wait > 0 {
+		d.memory.NextCallAt = d.Now.Add(wait)
 	}
-	action.Wait = d.untilDecision(reason, action.Verdict.Progress, call)
+	action.Wait = d.untilDecision(reason, action.Verdict.Progress, wait)
 	if d.Outcome != nil && d.refresh() != "" && d.refresh() != action.Verdict.Handled {
 		if !d.Outcome.Made {
 			d.memory.NextRefreshAt = d.Now.Add(d.untilRefresh())
 		}
 		// The refresh was requested after this call had begun, or no call was made.
 		action.Wait = soonest(action.Wait, max(noDelay, d.memory.NextRefreshAt.Sub(d.Now)))
+	}
+	if d.Outcome == nil {
+		d.memory.Owned = call.Proof{}
 	}
 	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
 	action.Memory = d.memory
@@ -154,7 +166,7 @@ func (d *decision) remember(reason string) {
 	}
 	if d.Outcome != nil {
 		d.memory.Attempts++
-		d.memory.AccountEpoch = d.Outcome.AccountEpoch
+		d.memory.AccountEpoch, d.memory.Self = d.Outcome.AccountEpoch, d.Self
 	}
 }
 

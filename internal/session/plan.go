@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 )
 
 // plan decides on the next call where no outcome has come back.
@@ -84,6 +85,7 @@ func (d *decision) stay() Action {
 	if !d.current() || d.Outcome != nil {
 		action.Verdict = d.repeated()
 	}
+	d.memory.Owned = call.Proof{}
 	d.memory.Refresh, d.memory.Next, d.memory.PendingSince = "", "", time.Time{}
 	action.Memory = d.memory
 	return action
@@ -116,7 +118,7 @@ func (d *decision) changed() bool {
 	if ready := d.ready(); ready == nil || !d.troubled() {
 		return false
 	}
-	return !d.current() || d.memory.AccountEpoch != d.AccountEpoch || d.MayProbe
+	return !d.current() || d.memory.AccountEpoch != d.AccountEpoch || d.memory.Self != d.Self || d.MayProbe
 }
 
 // readFirst reports whether the session has to be read before another expire call, because it may have settled
@@ -137,11 +139,11 @@ func (d *decision) troubled() bool {
 // changed, since they still hold.
 func (d *decision) wait(at time.Time) Action {
 	action := Action{Memory: d.memory}
-	var call time.Duration
+	var wait time.Duration
 	if !at.IsZero() {
-		action.Memory.NextCallAt, call = at, at.Sub(d.Now)
+		action.Memory.NextCallAt, wait = at, at.Sub(d.Now)
 	}
-	action.Wait = d.untilDecision("", Done, call)
+	action.Wait = d.untilDecision("", Done, wait)
 	action.Verdict = d.unchanged()
 	return action
 }
@@ -171,6 +173,7 @@ func (d *decision) unchanged() *Verdict {
 
 // request requests an operation from the account. If the account cannot carry it out soon, the status says why.
 func (d *decision) request(operation v1alpha1.Operation) Action {
+	operation, proof := d.allowed(operation)
 	d.memory.Next = operation
 	if d.memory.PendingSince.IsZero() {
 		d.memory.PendingSince = d.Now
@@ -178,7 +181,8 @@ func (d *decision) request(operation v1alpha1.Operation) Action {
 	action := Action{
 		Operation: operation,
 		Confirm:   operation == v1alpha1.OperationExpire && (d.scheduled() || d.deleting()),
-		Memory:    d.memory,
+		Proof:     proof, NeedsProof: operation == v1alpha1.OperationExpire && d.enforced(),
+		Memory: d.memory,
 	}
 	due := d.memory.PendingSince.Add(pendingGrace)
 	switch {

@@ -174,6 +174,12 @@ var table = map[string]row{
 		message: "The account may not do this with the session%s. Check the key's permissions, and that the session " +
 			"belongs to the account. The operator tries again, with growing delays.",
 	},
+	v1alpha1.ReasonNotOwned: {
+		ready: no, expired: unknown, progress: Stalled, next: backingOffPatiently, warns: true,
+		message: "The ownership rule of the provider object says that the session is not this namespace's. The operator " +
+			"does not expire it. Check spec.sessionID, and the marks that the application puts on its sessions. The operator " +
+			"reads the session again, with growing delays.",
+	},
 	v1alpha1.ReasonThrottled: {
 		ready: no, expired: unknown, progress: Reconciling, next: backingOff,
 		message: "The provider asks for fewer calls. The operator tries again later. A lower rateLimit of the provider " +
@@ -194,6 +200,7 @@ var table = map[string]row{
 	v1alpha1.ReasonNamespaceNotAllowed: {
 		ready: no, expired: unknown, next: onChange, patient: true, servedAnyway: true, message: "%s",
 	},
+	v1alpha1.ReasonOwnershipIncomplete: {ready: no, expired: unknown, progress: Stalled, next: onChange, message: "%s"},
 	v1alpha1.ReasonSuspended: {
 		ready: unknown, expired: asItWas, next: onChange,
 		message: "spec.suspend is true. The operator makes no call for the session until it is false.",

@@ -104,6 +104,9 @@ func (circle) intent(object *Object) map[string]any {
 		}},
 		"createDate": timestamp(object.createdAt), "updateDate": timestamp(time.Now()),
 	}
+	if object.Owner != "" {
+		intent["merchantWalletId"] = object.Owner
+	}
 	if object.Variant == Continuous {
 		intent["currency"], intent["type"] = "USD", "continuous"
 	} else {

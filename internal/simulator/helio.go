@@ -4,6 +4,7 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"time"
@@ -50,7 +51,7 @@ func (helio) show(object *Object, _ *http.Request) Reply {
 	charge := map[string]any{
 		"id": "681389bfba5dc7557c9608ec", "token": object.ID, "currencySymbol": "USDC", "requestAmount": "1000000",
 		"expiresAt": timestamp(time.Now().Add(time.Hour)), "windowClosed": false,
-		"paylink":   map[string]any{"id": "6813481776c142eb631c14fa", "disabled": false},
+		"paylink":   map[string]any{"id": cmp.Or(object.Owner, "6813481776c142eb631c14fa"), "disabled": false},
 		"paylinkTx": nil, "paylinkTxs": []any{},
 	}
 	transaction := func(status string) {

@@ -5,6 +5,7 @@ package simulator
 
 import (
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -73,7 +74,11 @@ func (omise) charge(object *Object) map[string]any {
 		"object": "charge", "id": object.ID, "livemode": false, "amount": 100000, "currency": "THB", "status": status,
 		"expired": false, "expires_at": timestamp(object.createdAt.Add(24 * time.Hour)), "expired_at": nil,
 		"paid": false, "authorized": object.Variant == Authorized, "reversed": object.State == Refunded, "voided": false,
+		"description": nil, "metadata": map[string]any{},
 		"source": map[string]any{"object": "source", "type": "alipay_cn", "flow": "app_redirect"},
+	}
+	if cluster, namespace, ok := strings.Cut(object.Owner, "/"); ok {
+		charge["metadata"] = map[string]any{"cluster": cluster, "namespace": namespace}
 	}
 	switch object.State {
 	case Expired:

@@ -55,6 +55,8 @@ type Object struct {
 	ID       string `json:"id"`
 	State    State  `json:"state"`
 	Variant  string `json:"variant,omitempty"`
+	// Owner is the mark that its creator put on it, as cluster/namespace; empty for none.
+	Owner string `json:"owner,omitempty"`
 	// HiddenReads is how many reads after an expiry still show the session as open.
 	HiddenReads int `json:"hiddenReads,omitempty"`
 
@@ -158,6 +160,15 @@ func (s *Simulator) SetState(provider, id string, state State) {
 	defer s.mu.Unlock()
 	if object := s.objects[key{provider, id}]; object != nil {
 		object.State, object.endedAt = state, time.Now()
+	}
+}
+
+// SetOwner changes the mark of a session, as whoever holds the account's key can.
+func (s *Simulator) SetOwner(provider, id, owner string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if object := s.objects[key{provider, id}]; object != nil {
+		object.Owner = owner
 	}
 }
 

@@ -5,6 +5,7 @@ package simulator
 
 import (
 	"net/http"
+	"path"
 	"time"
 )
 
@@ -58,7 +59,7 @@ func (txn) show(object *Object, _ *http.Request) Reply {
 	}
 	attributes := map[string]any{
 		"amount": "50.00", "currency": "EUR", "accountCurrency": "EUR", "network": nil, "networkName": nil,
-		"reference": "order-1042", "hostedPageUrl": "https://sandbox.txn.io/redirect?payment_link_id=" + object.ID,
+		"reference": path.Join(object.Owner, "order-1042"), "hostedPageUrl": "https://sandbox.txn.io/redirect?payment_link_id=" + object.ID,
 		"status": status, "expiresAt": timestamp(expiresAt), "createdAt": timestamp(object.createdAt),
 		"paymentType": "Invoice", "paymentMethods": []any{"on_chain"},
 		"successRedirectUrl": nil, "unsuccessRedirectUrl": nil,

@@ -10,6 +10,7 @@ import (
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
 	"github.com/google/cel-go/ext"
 )
 
@@ -33,15 +34,17 @@ func Environment(withStatus bool) *cel.Env {
 }
 
 func mustEnvironment(options ...cel.EnvOption) *cel.Env {
-	environment, err := cel.NewEnv(append(options,
+	return mustEnvironmentOf(append(options,
 		cel.Variable("code", cel.IntType),
 		cel.Variable("headers", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("body", cel.DynType),
 		cel.Variable("now", cel.TimestampType),
-		cel.OptionalTypes(),
-		ext.Strings(),
-		ext.Lists(),
 	)...)
+}
+
+// mustEnvironmentOf returns an environment with the functions that every expression can use.
+func mustEnvironmentOf(options ...cel.EnvOption) *cel.Env {
+	environment, err := cel.NewEnv(append(options, cel.OptionalTypes(), ext.Strings(), ext.Lists())...)
 	if err != nil {
 		panic(fmt.Sprintf("the expression environment is wrong: %v", err))
 	}
@@ -101,6 +104,22 @@ func (a activation) number(of *expression) int {
 func (a activation) text(of *expression) string {
 	text, _ := a.eval(of).(types.String)
 	return string(text)
+}
+
+// texts evaluates an expression to a map with keys that are strings. It returns an empty one if the expression fails.
+func (a activation) texts(of *expression) map[string]any {
+	found := map[string]any{}
+	entries, isMap := a.eval(of).(traits.Mapper)
+	if !isMap {
+		return found
+	}
+	for each := entries.Iterator(); each.HasNext() == types.True; {
+		key := each.Next()
+		if name, isText := key.(types.String); isText {
+			found[string(name)] = entries.Get(key).Value()
+		}
+	}
+	return found
 }
 
 // id evaluates an expression to a session's id. It returns "" if the expression fails or returns null.

@@ -184,6 +184,9 @@ func (c *compiler) compileState() {
 
 func (c *compiler) compileDetails() {
 	c.inReply = c.expression("spec.sessionID.inReply", c.spec.SessionID.InReply, reply, cel.StringType, cel.IntType)
+	c.tags = c.expression("spec.identity.tags", c.spec.Identity.Tags, reply, cel.MapType(cel.DynType, cel.DynType),
+		cel.MapType(cel.StringType, cel.DynType), cel.MapType(cel.StringType, cel.StringType))
+	c.reference = c.expression("spec.identity.reference", c.spec.Identity.Reference, reply, cel.StringType)
 	c.expirable = c.expression("spec.expirable", c.spec.Expirable, replyAndStatus, cel.BoolType)
 	c.expiredAt = c.expression("spec.expiredAt", c.spec.ExpiredAt, replyAndStatus, cel.TimestampType, cel.StringType)
 	c.requestID = c.expression("spec.requestID", c.spec.RequestID, reply, cel.StringType)

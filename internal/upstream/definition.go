@@ -29,6 +29,8 @@ type Definition struct {
 	status         *expression
 	overrides      []stateOverride
 	stillPayable   []stillPayable
+	tags           *expression
+	reference      *expression
 	expirable      *expression
 	expiredAt      *expression
 	requestID      *expression

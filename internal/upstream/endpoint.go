@@ -28,7 +28,9 @@ type Endpoint struct {
 	// TokenURL is where the class's oauth2 gets its token; nil without.
 	TokenURL    *url.URL
 	Credentials Credentials
-	Door        Doer
+	// Ownership is the account's rule; nil for none.
+	Ownership *Ownership
+	Door      Doer
 	// Timeout of a call with all of its token requests; 0 for that of the door for each of them.
 	Timeout time.Duration
 

@@ -40,7 +40,8 @@ func (e *Endpoint) interpret(
 	if failure != nil {
 		return noReply(failure)
 	}
-	return e.Definition.interpret(operation, sessionID, credentials, received, now, &Trace{}, nil)
+	asked := question{operation, sessionID, credentials, e.Ownership, now}
+	return e.Definition.interpret(asked, received, &Trace{}, nil)
 }
 
 // Trace is how a class came to the meaning of a reply, for the person who writes it.
@@ -55,6 +56,9 @@ type Trace struct {
 	About string
 	// StillPayable is the field of the rule of spec.state.stillPayable that matched; empty for none.
 	StillPayable string
+	// Tags and Reference are the creator's marks that a read shows.
+	Tags      map[string]any
+	Reference string
 	// Failed expressions, in the order of evaluation.
 	Failed []FailedExpression
 }
@@ -64,16 +68,26 @@ func (d *Definition) Interpret(
 	operation v1alpha1.Operation, sessionID string, credentials Credentials, received *httpx.Reply, now time.Time,
 ) (call.Result, Trace) {
 	trace := Trace{}
-	result := d.interpret(operation, sessionID, credentials, received, now, &trace, &trace.Failed)
+	asked := question{operation: operation, sessionID: sessionID, credentials: credentials, now: now}
+	result := d.interpret(asked, received, &trace, &trace.Failed)
 	return result, trace
+}
+
+// question is what a reply answers.
+type question struct {
+	operation   v1alpha1.Operation
+	sessionID   string
+	credentials Credentials
+	// ownership is the account's rule; nil for none.
+	ownership *Ownership
+	now       time.Time
 }
 
 // interpretation is the working state of the interpretation of one reply.
 type interpretation struct {
 	*Definition
 
-	operation v1alpha1.Operation
-	sessionID string
+	asked question
 	// seen is the reply, and shown a copy without credentials for texts that people read.
 	seen, shown activation
 	result      call.Result
@@ -81,12 +95,11 @@ type interpretation struct {
 }
 
 func (d *Definition) interpret(
-	operation v1alpha1.Operation, sessionID string, credentials Credentials, received *httpx.Reply, now time.Time,
-	trace *Trace, failed *[]FailedExpression,
+	asked question, received *httpx.Reply, trace *Trace, failed *[]FailedExpression,
 ) call.Result {
 	body, readable := decode(received.Body)
-	headers := lowerCase(received.Header)
-	i := &interpretation{Definition: d, operation: operation, sessionID: sessionID, trace: trace}
+	headers, credentials, now := lowerCase(received.Header), asked.credentials, asked.now
+	i := &interpretation{Definition: d, asked: asked, trace: trace}
 	i.seen = activation{
 		values: map[string]any{"code": received.Code, "headers": headers, "body": body, "now": now}, failed: failed,
 	}
@@ -153,7 +166,7 @@ func (i *interpretation) applyClass() {
 		i.result.Outcome, word, i.trace.Rule = rule.Outcome, rule.Status, rule.when.field
 	}
 	i.trace.About = i.seen.id(i.inReply)
-	isOther := i.trace.About != "" && !i.SameSession(i.trace.About, i.sessionID)
+	isOther := i.trace.About != "" && !i.SameSession(i.trace.About, i.asked.sessionID)
 	if isOther && call.MeaningOf(i.result.Outcome).AboutSession {
 		// A cache that confuses its keys sends such replies. They prove nothing about this session.
 		i.result.Outcome, i.result.Message = v1alpha1.OutcomeUnexpectedResponse, "the reply is about another session"
@@ -195,7 +208,7 @@ func (i *interpretation) outcome(readable bool) v1alpha1.Outcome {
 	case code == http.StatusNotFound:
 		return v1alpha1.OutcomeUnexpectedResponse
 	// A read has nothing to refuse.
-	case family == 4 && i.operation == v1alpha1.OperationExpire:
+	case family == 4 && i.asked.operation == v1alpha1.OperationExpire:
 		return v1alpha1.OutcomeRefused
 	default:
 		return v1alpha1.OutcomeUnexpectedResponse
@@ -206,10 +219,10 @@ func (i *interpretation) outcome(readable bool) v1alpha1.Outcome {
 func (i *interpretation) matchingRule() *outcomeRule {
 	for n := range i.outcomes {
 		rule := &i.outcomes[n]
-		applies := rule.Operation == i.operation
+		applies := rule.Operation == i.asked.operation
 		if rule.Operation == "" {
 			// Unsupported is an answer to an expire call. A read cannot be unsupported.
-			applies = rule.Outcome != v1alpha1.OutcomeUnsupported || i.operation == v1alpha1.OperationExpire
+			applies = rule.Outcome != v1alpha1.OutcomeUnsupported || i.asked.operation == v1alpha1.OperationExpire
 		}
 		if applies && i.seen.holds(rule.when) {
 			return rule
@@ -226,7 +239,7 @@ func (i *interpretation) readState(word string) {
 		word, wordShown = i.seen.text(i.status), i.shown.text(i.status)
 	}
 	i.trace.Word, i.seen.values["status"] = word, word
-	isRead := i.operation == v1alpha1.OperationObserve
+	isRead := i.asked.operation == v1alpha1.OperationObserve
 	state := v1alpha1.SessionState(i.spec.State.Words[word])
 	for _, override := range i.overrides {
 		if word == "" {
@@ -241,6 +254,9 @@ func (i *interpretation) readState(word string) {
 			// The reply to expire lacks what the override looks for, such as the payments: only a read proves the end.
 			return
 		}
+	}
+	if isRead {
+		i.readIdentity(state)
 	}
 	if state == v1alpha1.SessionStateUnknown {
 		if isRead {
@@ -258,6 +274,21 @@ func (i *interpretation) readState(word string) {
 	if state == v1alpha1.SessionStateExpired {
 		i.result.ExpiredAt = i.seen.time(i.expiredAt)
 	}
+}
+
+// readIdentity reads the creator's marks and, where the account has a rule, whose the session is. A reply without a
+// status word, or that does not show which session it is about, shows no owner.
+func (i *interpretation) readIdentity(state v1alpha1.SessionState) {
+	i.trace.Tags, i.trace.Reference = i.seen.texts(i.tags), i.seen.text(i.reference)
+	if i.asked.ownership == nil || i.trace.Word == "" || i.inReply != nil && i.trace.About == "" {
+		// An empty reply, or a page of something in between, is about nobody's session.
+		return
+	}
+	i.result.ShowsOwner = true
+	i.result.Owner = i.asked.ownership.ownerOf(map[string]any{
+		"id": i.asked.sessionID, "state": string(state), "status": i.trace.Word,
+		"tags": i.trace.Tags, "reference": i.trace.Reference,
+	}, i.seen.values["body"])
 }
 
 // leftPayable names what a closed session leaves that can still be paid; empty for nothing.

@@ -116,6 +116,21 @@ func RateLimit(requests int32, per time.Duration) ProviderOption {
 	}
 }
 
+// Marks is the owner expression of a rule for marks that the simulator puts on the sessions of a provider, as
+// cluster/namespace.
+func Marks(provider string) v1alpha1.Expression {
+	return map[string]v1alpha1.Expression{
+		"circle": "session.reference", "helio": "session.reference",
+		"omise": "session.tags.?cluster.orValue('') + '/' + session.tags.?namespace.orValue('')",
+		"txn":   "session.reference.split('/')[0] + '/' + session.reference.split('/')[1]",
+	}[provider]
+}
+
+// Owned gives a provider the ownership rule for these marks.
+func Owned(provider string) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Ownership = v1alpha1.Ownership{Owner: Marks(provider)} }
+}
+
 // Timeout sets how long a call may take.
 func Timeout(timeout time.Duration) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Timeout = &metav1.Duration{Duration: timeout} }

@@ -140,7 +140,7 @@ func TestTheChartsOptions(t *testing.T) {
 		},
 		{
 			"a dry run, a proxy and an extra flag",
-			"--set=dryRun=true,env[0].name=HTTPS_PROXY,env[0].value=http://proxy,extraArgs={--zap-log-level=2}",
+			"--set=clusterName=eu,dryRun=true,env[0].name=HTTPS_PROXY,env[0].value=http://proxy,extraArgs={--zap-log-level=2}",
 			deployment, []string{"--dry-run", "HTTPS_PROXY", "--zap-log-level=2"},
 		},
 		{

@@ -135,6 +135,8 @@ var verdicts = map[string]verdict{
 	v1alpha1.ReasonSessionNotFound:     {ready: "False", expired: "Unknown", progress: either},
 	v1alpha1.ReasonCredentialsRejected: {ready: "False", expired: "Unknown", progress: stalled},
 	v1alpha1.ReasonNotAllowed:          {ready: "False", expired: "Unknown", progress: stalled},
+	v1alpha1.ReasonNotOwned:            {ready: "False", expired: "Unknown", progress: stalled},
+	v1alpha1.ReasonOwnershipIncomplete: {ready: "False", expired: "Unknown", progress: stalled},
 	v1alpha1.ReasonInvalidSessionID:    {ready: "False", expired: "Unknown", progress: stalled},
 	v1alpha1.ReasonThrottled:           {ready: "False", expired: "Unknown", progress: reconciling},
 	v1alpha1.ReasonProviderUnavailable: {ready: "False", expired: "Unknown", progress: reconciling},
