@@ -210,6 +210,12 @@ type PaymentProviderClassSpec struct {
 	// +optional
 	Identity Identity `json:"identity,omitzero"`
 
+	// list is the call that lists the sessions of an account. Without it a
+	// PaymentSweep cannot be used with the class.
+	//
+	// +optional
+	List *ListTemplate `json:"list,omitempty"`
+
 	// expirable is a CEL condition over status, code, headers, body and now, for
 	// providers whose sessions say whether a call can end them. It is evaluated
 	// for a read with state active. If it is false, no call can expire the

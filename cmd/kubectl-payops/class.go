@@ -304,7 +304,7 @@ func (o testOptions) test(ctx context.Context, out io.Writer, path string) (*cla
 		}
 		return nil, nil //nolint:nilnil // What is wrong has been printed.
 	}
-	report, findings, err := class.Test(classes[0], class.ExamplesPath(path))
+	report, findings, err := class.Test(ctx, classes[0], class.ExamplesPath(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s has no examples: write %s, or record it with kubectl payops class try --record", path,
 			class.ExamplesPath(path))

@@ -35,6 +35,8 @@ type Examples struct {
 	Now *time.Time `json:"now,omitempty" yaml:"now,omitempty"`
 	// Examples in the order in which they are run.
 	Examples []Example `json:"examples" yaml:"examples"`
+	// Lists are examples of spec.list.
+	Lists []ListExample `json:"lists,omitempty" yaml:"lists,omitempty"`
 	// AcceptedProbes says why a stock probe proves something, by its name.
 	AcceptedProbes map[string]string `json:"acceptedProbes,omitempty" yaml:"acceptedProbes,omitempty"`
 }
@@ -139,11 +141,14 @@ var (
 		"timestamp": "a time", "string": "a text", "time.Time": "a time such as \"2026-01-01T00:00:00Z\"",
 		"class.Want": "a map of fields, such as {outcome: Accepted}", "class.Reply": "a map of fields, such as {code: 200}",
 		"class.Example": "a map of fields", "[]class.Example": "a list",
+		"class.ListExample": "a map of fields", "[]class.ListExample": "a list", "class.PageExample": "a map of fields",
+		"[]class.PageExample": "a list", "class.WantPage": "a map of fields",
 	}
 	// fields are those of each part of the format.
 	fields = map[string]reflect.Type{
 		"Examples": reflect.TypeFor[Examples](), "Example": reflect.TypeFor[Example](), "Reply": reflect.TypeFor[Reply](),
-		"Want": reflect.TypeFor[Want](),
+		"Want": reflect.TypeFor[Want](), "ListExample": reflect.TypeFor[ListExample](),
+		"PageExample": reflect.TypeFor[PageExample](), "WantPage": reflect.TypeFor[WantPage](),
 	}
 )
 

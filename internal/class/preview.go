@@ -12,10 +12,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// Preview returns both requests as they would be sent about a session, without the values of credentials. An empty id
-// stands for one that matches the class's pattern.
+// Preview returns the requests as they would be sent about a session, and for the first page of a list if the class
+// has one, without the values of credentials. An empty id stands for one that matches the class's pattern.
 func (c *Class) Preview(ctx context.Context, id string) (string, error) {
 	id = cmp.Or(id, c.sampleID())
 	endpoint := ""
@@ -38,20 +41,39 @@ func (c *Class) Preview(ctx context.Context, id string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		body, err := io.ReadAll(request.Body)
-		if err != nil {
+		if err := writeRequest(&text, operation, request); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&text, "# %s\n%s %s\n", operation, request.Method, request.URL)
-		for _, header := range slices.Sorted(maps.Keys(request.Header)) {
-			fmt.Fprintf(&text, "%s: %s\n", header, headerText(request, header))
-		}
-		if len(body) > 0 {
-			fmt.Fprintf(&text, "\n%s\n", body)
-		}
-		text.WriteString("\n")
 	}
-	return text.String(), nil
+	if !c.Definition.Lists() {
+		return text.String(), nil
+	}
+	request, err := c.Definition.PreviewList(ctx, base, previewedSince, previewedSince.Add(listedFor))
+	if err != nil {
+		return "", err
+	}
+	err = writeRequest(&text, operationList, request)
+	return text.String(), err
+}
+
+// previewedSince is when the list of a preview begins: the same one each time.
+var previewedSince = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// writeRequest writes a request for people.
+func writeRequest(text *strings.Builder, operation v1alpha1.Operation, request *http.Request) error {
+	body, err := io.ReadAll(request.Body)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(text, "# %s\n%s %s\n", operation, request.Method, request.URL)
+	for _, header := range slices.Sorted(maps.Keys(request.Header)) {
+		fmt.Fprintf(text, "%s: %s\n", header, headerText(request, header))
+	}
+	if len(body) > 0 {
+		fmt.Fprintf(text, "\n%s\n", body)
+	}
+	text.WriteString("\n")
+	return nil
 }
 
 // headerText returns the value of a header for people: HTTP Basic encodes what it sends.

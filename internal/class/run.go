@@ -5,6 +5,7 @@ package class
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -76,12 +77,13 @@ func (r *Report) Summary() string {
 
 // Test runs the examples in a file and the stock probes with a class that compiles. The findings say what is wrong in
 // the file; the report is nil then.
-func Test(c *Class, path string) (*Report, []Finding, error) {
+func Test(ctx context.Context, c *Class, path string) (*Report, []Finding, error) {
 	file, findings, err := readExamples(path)
 	if err != nil || HasErrors(findings) {
 		return nil, findings, err
 	}
-	if findings = append(findings, file.checkIDs(c)...); HasErrors(findings) {
+	findings = append(append(findings, file.checkIDs(c)...), file.checkLists(c)...)
+	if HasErrors(findings) {
 		return nil, findings, nil
 	}
 	run := &run{class: c, file: file, now: time.Now(), reached: map[string]bool{}}
@@ -92,6 +94,7 @@ func Test(c *Class, path string) (*Report, []Finding, error) {
 	for _, example := range file.Examples.Examples {
 		run.example(example)
 	}
+	run.lists(ctx)
 	run.probe()
 	run.cover()
 	return run.report, findings, nil
@@ -229,6 +232,9 @@ func (r *run) cover() {
 	}
 	if r.class.Spec.SessionID.InReply != "" {
 		count("rules", inReply)
+	}
+	if r.class.Spec.List != nil {
+		count("rules", listField)
 	}
 	if r.class.Spec.Identity.Tags != "" {
 		count("rules", identityTags)

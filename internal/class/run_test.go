@@ -55,7 +55,7 @@ func TestShippedClasses(t *testing.T) {
 		t.Errorf("%d classes, want %d", len(paths), want)
 	}
 	for _, path := range paths {
-		report, findings, err := Test(read(t, path), ExamplesPath(path))
+		report, findings, err := Test(t.Context(), read(t, path), ExamplesPath(path))
 		if err != nil || report == nil {
 			t.Errorf("%s: %v %v", path, findings, err)
 			continue
@@ -97,7 +97,7 @@ func tested(t *testing.T, change func(text string) string, examples string) (*Re
 			t.Fatal(err)
 		}
 	}
-	report, findings, err := Test(read(t, path), ExamplesPath(path))
+	report, findings, err := Test(t.Context(), read(t, path), ExamplesPath(path))
 	if err != nil {
 		t.Fatal(err)
 	}

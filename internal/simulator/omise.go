@@ -71,7 +71,7 @@ func (omise) charge(object *Object) map[string]any {
 		Open: "pending", Pending: "pending", Paid: "successful", Expired: "expired", Failed: "failed", Refunded: "reversed",
 	}[object.State]
 	charge := map[string]any{
-		"object": "charge", "id": object.ID, "livemode": false, "amount": 100000, "currency": "THB", "status": status,
+		"object": "charge", "id": object.ID, "created_at": timestamp(object.createdAt), "livemode": false, "amount": 100000, "currency": "THB", "status": status,
 		"expired": false, "expires_at": timestamp(object.createdAt.Add(24 * time.Hour)), "expired_at": nil,
 		"paid": false, "authorized": object.Variant == Authorized, "reversed": object.State == Refunded, "voided": false,
 		"description": nil, "metadata": map[string]any{},

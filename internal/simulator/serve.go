@@ -87,7 +87,10 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request, provider, oper
 		return
 	}
 	id := r.PathValue("id")
-	reply, fault := s.answer(r, body, key{provider, id}, operation, speaks)
+	if operation == List {
+		id = r.URL.RawQuery
+	}
+	reply, fault := s.answer(r, body, key{provider, r.PathValue("id")}, operation, speaks)
 	call := Call{Provider: provider, Operation: operation, ID: id, Code: reply.Code}
 	if fault == nil {
 		s.record(call)
@@ -160,6 +163,9 @@ func (s *Simulator) answer(r *http.Request, body []byte, at key, operation strin
 	}
 	if refusal := speaks.refuse(r, body, s.keys[at.provider]); refusal != nil {
 		return *refusal, fault
+	}
+	if lists, ok := speaks.(lister); ok && operation == List {
+		return lists.list(s.listed(at.provider), r), fault
 	}
 	object := s.objects[at]
 	switch {

@@ -60,8 +60,12 @@ type Object struct {
 	// HiddenReads is how many reads after an expiry still show the session as open.
 	HiddenReads int `json:"hiddenReads,omitempty"`
 
-	createdAt time.Time
-	endedAt   time.Time
+	// CreatedAt is when the provider says that it was created; a minute before it was added by default. It was added at
+	// addedAt.
+	CreatedAt *time.Time `json:"createdAt,omitempty"`
+
+	createdAt, addedAt time.Time
+	endedAt            time.Time
 }
 
 // shown returns the object as a read shows it.
@@ -115,6 +119,8 @@ type Simulator struct {
 	outages map[string]bool
 	calls   []Call
 	latency time.Duration
+	// listLag is how late new sessions appear in lists.
+	listLag time.Duration
 	closed  chan struct{}
 	close   sync.Once
 	// described holds the providers that are served from examples, and tokens those that each accepts.
@@ -137,7 +143,10 @@ func (s *Simulator) Close() { s.close.Do(func() { close(s.closed) }) }
 func (s *Simulator) Add(object Object) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	object.createdAt = time.Now().Add(-time.Minute)
+	object.createdAt, object.addedAt = time.Now().Add(-time.Minute), time.Now()
+	if object.CreatedAt != nil {
+		object.createdAt = *object.CreatedAt
+	}
 	if object.State != Open && object.State != Pending {
 		object.endedAt = time.Now()
 	}
@@ -276,6 +285,9 @@ func (s *Simulator) Provider(name string, speaks dialect) http.Handler {
 	mux := http.NewServeMux()
 	for operation, pattern := range speaks.routes() {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, name, operation, speaks) })
+	}
+	if lists, ok := speaks.(lister); ok {
+		mux.HandleFunc(lists.listRoute(), func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, name, List, speaks) })
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.record(Call{Provider: name, Operation: Stray, ID: r.Method + " " + r.URL.Path, Code: http.StatusNotFound})

@@ -21,7 +21,7 @@ func Compile(spec *v1alpha1.PaymentProviderClassSpec) (*Definition, error) {
 	c := &compiler{Definition: &Definition{spec: spec.DeepCopy(), credentials: map[string]credentialKey{}}}
 	for _, compile := range []func(){
 		c.compilePattern, c.checkEnvironments, c.compileCredentials, c.compileHeaders, c.compileAuthentication,
-		c.compileTemplates, c.compileOutcomes, c.compileState, c.compileDetails,
+		c.compileTemplates, c.compileOutcomes, c.compileState, c.compileDetails, c.compileList,
 	} {
 		compile()
 	}

@@ -29,6 +29,7 @@ type Definition struct {
 	status         *expression
 	overrides      []stateOverride
 	stillPayable   []stillPayable
+	list           *list
 	tags           *expression
 	reference      *expression
 	expirable      *expression

@@ -41,8 +41,15 @@ type Endpoint struct {
 // passed. A token request comes before, and after a rejection another one with the call once more: a token may end
 // before its time, and that does not reject the credentials.
 func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessionID string) call.Result {
+	return e.authorized(ctx, func(ctx context.Context, credentials Credentials) call.Result {
+		return e.call(ctx, operation, sessionID, credentials)
+	})
+}
+
+// authorized makes a call with the account's credentials, and with a token where the class needs one.
+func (e *Endpoint) authorized(ctx context.Context, do func(context.Context, Credentials) call.Result) call.Result {
 	if e.Definition.oauth2 == nil {
-		return e.call(ctx, operation, sessionID, e.Credentials)
+		return do(ctx, e.Credentials)
 	}
 	if e.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -53,7 +60,7 @@ func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessi
 	if err != nil {
 		return tokenFailure(err)
 	}
-	result := e.call(ctx, operation, sessionID, e.Credentials.with(token))
+	result := do(ctx, e.Credentials.with(token))
 	if !call.MeaningOf(result.Outcome).RejectsAccount {
 		return result
 	}
@@ -64,7 +71,7 @@ func (e *Endpoint) Call(ctx context.Context, operation v1alpha1.Operation, sessi
 	if token, _, err = e.token(ctx); err != nil {
 		return tokenFailure(err)
 	}
-	return e.call(ctx, operation, sessionID, e.Credentials.with(token))
+	return do(ctx, e.Credentials.with(token))
 }
 
 func tokenFailure(err error) call.Result {

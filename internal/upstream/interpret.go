@@ -98,28 +98,37 @@ func (d *Definition) interpret(
 	asked question, received *httpx.Reply, trace *Trace, failed *[]FailedExpression,
 ) call.Result {
 	body, readable := decode(received.Body)
-	headers, credentials, now := lowerCase(received.Header), asked.credentials, asked.now
-	i := &interpretation{Definition: d, asked: asked, trace: trace}
-	i.seen = activation{
-		values: map[string]any{"code": received.Code, "headers": headers, "body": body, "now": now}, failed: failed,
-	}
-	trace.Code = i.codeOf(received.Code, readable)
-	i.seen.values["code"] = trace.Code
-	// Texts for people come from a redacted copy: an expression may cut or change an echoed credential so that it is not
-	// recognized later.
-	i.shown = activation{values: map[string]any{
-		"code": trace.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body), "now": now,
-	}}
+	i := d.read(asked, received.Code, lowerCase(received.Header), body, readable, trace, failed)
 	i.result = call.Result{
 		Outcome:   i.outcome(readable),
-		RequestID: excerpt(credentials.redact(i.shown.text(d.requestID)), maxRequestIDLength),
+		RequestID: excerpt(asked.credentials.redact(i.shown.text(d.requestID)), maxRequestIDLength),
 	}
 	// A class's rules are about its provider's replies. A page that is not JSON comes from something in between.
 	if readable {
 		i.applyClass()
 	}
-	i.finish(credentials, received, now)
+	i.finish(asked.credentials, received, asked.now)
 	return i.result
+}
+
+// read prepares the interpretation of a decoded reply.
+func (d *Definition) read(
+	asked question, code int, headers map[string]string, body any, readable bool, trace *Trace, failed *[]FailedExpression,
+) *interpretation {
+	credentials := asked.credentials
+	i := &interpretation{Definition: d, asked: asked, trace: trace}
+	i.seen = activation{
+		values: map[string]any{"code": code, "headers": headers, "body": body, "now": asked.now}, failed: failed,
+	}
+	trace.Code = i.codeOf(code, readable)
+	i.seen.values["code"] = trace.Code
+	// Texts for people come from a redacted copy: an expression may cut or change an echoed credential so that it is not
+	// recognized later.
+	i.shown = activation{values: map[string]any{
+		"code": trace.Code, "headers": credentials.redactReply(headers), "body": credentials.redactReply(body),
+		"now": asked.now,
+	}}
+	return i
 }
 
 // finish adds what follows from the outcome, and makes all texts fit for a status.

@@ -34,16 +34,25 @@ func (e *Endpoint) request(ctx context.Context, operation v1alpha1.Operation, id
 		request.Body, request.ContentLength = http.NoBody, 0
 	}
 	template.setContentType(request)
-	request.Header.Set("Accept", contentTypeJSON)
-	for _, header := range slices.Concat(d.spec.Headers, template.Headers) {
-		setHeader(request, header, id, credentials)
-	}
-	for _, way := range d.authentication {
-		if err := way.apply(request, credentials, now); err != nil {
-			return nil, fmt.Errorf("cannot authenticate the request to %s the session: %w", operation, err)
-		}
+	if err := e.dress(request, template.Headers, id, credentials, now); err != nil {
+		return nil, fmt.Errorf("the request to %s the session: %w", operation, err)
 	}
 	return request, nil
+}
+
+// dress adds the headers of the class and of one call, and the credentials.
+func (e *Endpoint) dress(request *http.Request, headers []v1alpha1.Header, id string, credentials Credentials,
+	now time.Time) error {
+	request.Header.Set("Accept", contentTypeJSON)
+	for _, header := range slices.Concat(e.Definition.spec.Headers, headers) {
+		setHeader(request, header, id, credentials)
+	}
+	for _, way := range e.Definition.authentication {
+		if err := way.apply(request, credentials, now); err != nil {
+			return fmt.Errorf("cannot authenticate: %w", err)
+		}
+	}
+	return nil
 }
 
 // url returns the URL of the request about a session.
@@ -93,10 +102,15 @@ func setHeader(request *http.Request, header v1alpha1.Header, id string, credent
 // its value.
 func (d *Definition) Preview(ctx context.Context, operation v1alpha1.Operation, base *url.URL, id string) (
 	*http.Request, error) {
+	endpoint := &Endpoint{Definition: d, BaseURL: base}
+	return endpoint.request(ctx, operation, id, d.NamedCredentials(), time.Time{})
+}
+
+// NamedCredentials returns the name of each credential in the place of its value.
+func (d *Definition) NamedCredentials() Credentials {
 	names := Credentials{accessToken: "<" + accessToken + ">"}
 	for name := range d.credentials {
 		names[name] = Secret("<" + name + ">")
 	}
-	endpoint := &Endpoint{Definition: d, BaseURL: base}
-	return endpoint.request(ctx, operation, id, names, time.Time{})
+	return names
 }
