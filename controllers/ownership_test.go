@@ -166,6 +166,9 @@ func TestRuleThatWarns(t *testing.T) {
 	w.reason(t, session, v1alpha1.ReasonExpired)
 
 	w.change(t, provider, `{"spec":{"ownership":{"action":"Enforce"}}}`)
+	await.Until(t, w, provider, "the operator has seen the change", func(p *v1alpha1.PaymentProvider) bool {
+		return p.Status.ObservedGeneration == p.Generation && p.Spec.Ownership.Action == v1alpha1.OwnershipEnforce
+	})
 	w.reason(t, w.markedSession(t, "omise", "us/shop"), v1alpha1.ReasonNotOwned)
 }
 
