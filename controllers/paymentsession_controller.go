@@ -58,6 +58,10 @@ type PaymentSessionReconciler struct {
 	uninstalling sharedRead[bool]
 }
 
+// ownWriteDelay is the time until a session whose status was written is reconciled again. That decision then has the
+// timer.
+const ownWriteDelay = time.Millisecond
+
 // sessionStep is one step of a reconcile. It returns false to end the reconcile.
 type sessionStep func(context.Context, *sessionScope) (bool, error)
 
@@ -76,6 +80,10 @@ func (r *PaymentSessionReconciler) Reconcile(ctx context.Context, request ctrl.R
 		case !proceed:
 			return ctrl.Result{RequeueAfter: scope.wait}, nil
 		}
+	}
+	if scope.wroteStatus {
+		// The watch may have shown the write before it was recorded as this manager's own.
+		return ctrl.Result{RequeueAfter: ownWriteDelay}, nil
 	}
 	return ctrl.Result{RequeueAfter: scope.action.Wait}, nil
 }
