@@ -165,7 +165,7 @@ func (d *decision) mayExpire() bool { return d.shouldExpire() && !d.DryRun }
 // reply to an expire call proves nothing: the reply may show the session as it was before the call.
 func (d *decision) outcomeState() v1alpha1.SessionState {
 	switch {
-	case d.Outcome == nil, d.foreign():
+	case d.Outcome == nil, d.foreign(), d.hidesOwner():
 		return v1alpha1.SessionStateUnknown
 	case d.Outcome.Operation == v1alpha1.OperationExpire && d.Outcome.Result.State == v1alpha1.SessionStateActive:
 		return v1alpha1.SessionStateUnknown

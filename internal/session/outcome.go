@@ -21,6 +21,8 @@ func (d *decision) handleOutcome() Action {
 	switch {
 	case d.foreign():
 		return d.handleForeign()
+	case d.hidesOwner():
+		return d.conclude(v1alpha1.ReasonUnexpectedResponse, quoted("it does not show which session it is about"))
 	case state.Closed(), state == v1alpha1.SessionStateProcessing:
 		d.memory.Expire, d.memory.Accepted = EndingNone, 0
 		return d.conclude(d.reasonForState(state), string(state))

@@ -21,6 +21,13 @@ func (d *decision) wordless() bool { return d.enforced() && d.Self == "" && d.Ob
 // the status must not show what another namespace's session does.
 func (d *decision) foreign() bool { return d.enforced() && d.showsOwner() && !d.isOwn() }
 
+// hidesOwner reports whether the outcome is a read that shows a state and not whose the session is. It proves nothing:
+// another read in its place would lead to the next one at once.
+func (d *decision) hidesOwner() bool {
+	return d.enforced() && d.Outcome != nil && d.Outcome.Operation == v1alpha1.OperationObserve &&
+		d.Outcome.Result.State != v1alpha1.SessionStateUnknown && !d.showsOwner()
+}
+
 // showsOwner reports whether the outcome is a read that shows whose the session is.
 func (d *decision) showsOwner() bool { return d.Outcome != nil && d.Outcome.Result.ShowsOwner }
 
@@ -82,7 +89,7 @@ func (d *decision) handleForeign() Action {
 // known where the session may be another's: nothing else that the reply shows counts then.
 func (d *decision) mustNotExpire() (why string, known bool) {
 	switch {
-	case d.wordless(), d.foreign() && d.Outcome.EndedAt.Sub(d.memory.ForeignSince) < missingInterval:
+	case d.wordless(), d.hidesOwner(), d.foreign() && d.Outcome.EndedAt.Sub(d.memory.ForeignSince) < missingInterval:
 		return "", true
 	case d.foreign():
 		return "the ownership rule of the provider object says that it is not this namespace's", true
