@@ -141,7 +141,19 @@ func onAccount(do func(w *world, key objectKey, provider v1alpha1.GenericProvide
 	return func(w *world, s step) {
 		key := w.account(s)
 		if provider := w.providerAt(key); provider != nil {
+			w.disturbOpen(key)
 			do(w, key, provider, s)
+			w.disturbOpen(key)
+		}
+	}
+}
+
+// disturbOpen records that an account changes. An account that is closed for a moment forgets what its calls in flight
+// have shown, and the sessions that wait for that are called once more.
+func (w *world) disturbOpen(key objectKey) {
+	for _, of := range w.all() {
+		if accountOf(of) == key && !isClosed(of.Status.State) {
+			w.ledgers.object(of.UID, func(known *facts) { known.disturbed = true })
 		}
 	}
 }
