@@ -149,6 +149,11 @@ func (d *decision) conclude(reason, details string) Action {
 		// The refresh was requested after this call had begun, or no call was made.
 		action.Wait = soonest(action.Wait, max(noDelay, d.memory.NextRefreshAt.Sub(d.Now)))
 	}
+	if d.Outcome != nil && d.Outcome.AccountEpoch != d.AccountEpoch && action.Verdict.Ready != yes {
+		// The account has changed since the call began, so that a retry might now succeed. Another decision comes after a
+		// write of the status, but the status may say this already.
+		action.Wait = noDelay
+	}
 	if d.Outcome == nil {
 		d.memory.Owned = call.Proof{}
 	}
