@@ -40,7 +40,8 @@ func (r *PaymentSessionReconciler) remember(_ context.Context, scope *sessionSco
 	before, _ := r.memories.get(scope.request.NamespacedName)
 	refreshed := action.Memory.NextRefreshAt.After(r.Now())
 	if action.Operation == "" && of.Status.State.Closed() && before.written == "" && !refreshed {
-		r.memories.forget(scope.request.NamespacedName)
+		// The account as well: nothing else tells it that the object is gone.
+		r.forget(scope.request.NamespacedName, memory{uid: of.UID, provider: providerOf(of)})
 		return true, nil
 	}
 	r.memories.update(of, func(changed *memory) { changed.session, changed.unreleased = action.Memory, unreleased })
