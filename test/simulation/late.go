@@ -104,7 +104,12 @@ func (w *world) checkRecovered(of *v1alpha1.PaymentSession) {
 // checkRefreshed refuses that a refresh is ignored.
 func (w *world) checkRefreshed(of *v1alpha1.PaymentSession) {
 	asked := of.Annotations[v1alpha1.ReconcileAtAnnotation]
-	since := time.Since(w.ledgers.object(of.UID, nil).askedAt)
+	known := w.ledgers.object(of.UID, nil)
+	since := time.Since(known.askedAt)
+	if known.edited.After(known.askedAt) {
+		// A session that was suspended until now has not had the time yet.
+		since = time.Since(known.edited)
+	}
 	isTroubled := w.hasTrouble(of) || w.holdsBack(of) || !w.isUsable(accountOf(of)) || of.Spec.Suspend || !w.valid(of)
 	if asked != "" && asked != of.Status.LastHandledReconcileAt && since > recovery && !isTroubled && !isDeleting(of) {
 		w.findf("the refresh of %s was not handled for %s (%s)", nameOf(of), since, reasonOf(of))
