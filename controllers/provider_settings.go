@@ -27,6 +27,7 @@ type settings struct {
 	allowedNamespaces string
 	allowsNone        bool
 	ownership         v1alpha1.Ownership
+	sweepPolicy       v1alpha1.SweepPolicy
 }
 
 // access is what the account's calls depend on. Another access means another HTTP client, and that a retry might now
@@ -54,6 +55,7 @@ func settingsOf(provider v1alpha1.GenericProvider) settings {
 		limits:       limits,
 		pollInterval: duration(spec.PollInterval, 10*time.Minute),
 		ownership:    spec.Ownership,
+		sweepPolicy:  spec.SweepPolicy,
 	}
 	if selector := allowedNamespaces(provider); selector == nil {
 		made.allowsNone = true

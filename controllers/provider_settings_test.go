@@ -13,9 +13,9 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
-// resolved are the fields that get into the settings through the class and the Secret: connect turns them into
+// throughClass are the fields that get into the settings through the class and the Secret: connect turns them into
 // access.endpoint and access.credentials.
-var resolved = map[string]bool{"ClassName": true, "Environment": true, "Endpoint": true, "CredentialsSecretRef": true}
+var throughClass = map[string]bool{"ClassName": true, "Environment": true, "Endpoint": true, "CredentialsSecretRef": true}
 
 // TestEveryProviderFieldIsInTheSettings changes each field of the spec of both kinds, nested fields included, and
 // expects other settings. A field that is missing in settingsOf would have no effect until the manager is restarted.
@@ -31,7 +31,7 @@ func changeEach(t *testing.T, provider v1alpha1.GenericProvider, value reflect.V
 	for i := range value.NumField() {
 		field, name := value.Field(i), value.Type().Field(i).Name
 		at := path + "." + name
-		if resolved[name] {
+		if throughClass[name] {
 			continue
 		}
 		before, undo := settingsOf(provider), reflect.New(field.Type()).Elem()

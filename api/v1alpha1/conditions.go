@@ -3,7 +3,7 @@
 
 package v1alpha1
 
-// Condition types. All four kinds follow kstatus: Ready is always present; Reconciling and Stalled are present
+// Condition types. All five kinds follow kstatus: Ready is always present; Reconciling and Stalled are present
 // only while they are True, and never together. See
 // https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus.
 const (
@@ -83,6 +83,30 @@ const (
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
 	// ReasonWouldExpire surfaces with --dry-run, where the operator would expire the session.
 	ReasonWouldExpire = "WouldExpire"
+)
+
+// Reasons of a PaymentSweep's conditions, in addition to those of a PaymentSession that are about the provider, the
+// account and the calls.
+const (
+	// ReasonPlanned surfaces with Ready=True when the last pass was complete and within the limits.
+	ReasonPlanned = "Planned"
+	// ReasonListing surfaces until the first pass has ended, and while a deletion waits for a pass.
+	ReasonListing = "Listing"
+	// ReasonSweeping surfaces while sessions are being expired.
+	ReasonSweeping = "Sweeping"
+	// ReasonListUnsupported surfaces when the class has no list. The user should register sessions as PaymentSessions.
+	ReasonListUnsupported = "ListUnsupported"
+	// ReasonOwnershipMissing surfaces when the provider object has no ownership rule, so that nothing says which sessions
+	// are the namespace's.
+	ReasonOwnershipMissing = "OwnershipMissing"
+	// ReasonSweepNotAllowed surfaces when sessions should be expired and sweepPolicy of the provider object is Deny.
+	ReasonSweepNotAllowed = "SweepNotAllowed"
+	// ReasonTooManySessions surfaces when a pass has found more open sessions than limits.sessions. Nothing is expired.
+	ReasonTooManySessions = "TooManySessions"
+	// ReasonListTruncated surfaces when the list has more pages than limits.pages. Nothing is expired.
+	ReasonListTruncated = "ListTruncated"
+	// ReasonInvalidWhere surfaces when the expression in where does not compile.
+	ReasonInvalidWhere = "InvalidWhere"
 )
 
 // Reasons of a provider's Ready condition, in addition to ReasonCredentialsMissing, ReasonCredentialsRejected,

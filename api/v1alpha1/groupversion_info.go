@@ -30,6 +30,7 @@ var (
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&PaymentSession{}, &PaymentSessionList{},
+		&PaymentSweep{}, &PaymentSweepList{},
 		&PaymentProvider{}, &PaymentProviderList{},
 		&ClusterPaymentProvider{}, &ClusterPaymentProviderList{},
 		&PaymentProviderClass{}, &PaymentProviderClassList{},

@@ -6,20 +6,23 @@ package v1alpha1
 // Kinds of this package, beside KindPaymentProvider and KindClusterPaymentProvider.
 const (
 	KindPaymentSession       = "PaymentSession"
+	KindPaymentSweep         = "PaymentSweep"
 	KindPaymentProviderClass = "PaymentProviderClass"
 )
 
-// Field selectors of PaymentSessions that the API server supports. They repeat the selectablefield markers of
-// PaymentSession.
+// Field selectors that the API server supports: FieldDesiredState for PaymentSessions, FieldDeletionPolicy for
+// PaymentSweeps, the others for both. They repeat the selectablefield markers of these kinds.
 const (
-	FieldDesiredState = "spec.desiredState"
-	FieldProviderKind = "spec.providerRef.kind"
-	FieldProviderName = "spec.providerRef.name"
+	FieldDesiredState   = "spec.desiredState"
+	FieldDeletionPolicy = "spec.deletionPolicy"
+	FieldProviderKind   = "spec.providerRef.kind"
+	FieldProviderName   = "spec.providerRef.name"
 )
 
 // plurals maps the kinds to their resources.
 var plurals = map[string]string{
 	KindPaymentSession:         "paymentsessions",
+	KindPaymentSweep:           "paymentsweeps",
 	KindPaymentProvider:        "paymentproviders",
 	KindClusterPaymentProvider: "clusterpaymentproviders",
 	KindPaymentProviderClass:   "paymentproviderclasses",

@@ -152,6 +152,12 @@ type PaymentProviderSpec struct {
 	//
 	// +optional
 	Ownership Ownership `json:"ownership,omitzero"`
+
+	// sweepPolicy says whether PaymentSweeps may expire sessions of the account:
+	// Allow or Deny. They list them with both. Unset is Deny.
+	//
+	// +optional
+	SweepPolicy SweepPolicy `json:"sweepPolicy,omitempty"`
 }
 
 // PaymentProviderStatus is the observed state of an account.

@@ -81,6 +81,9 @@ type Request struct {
 	Proof call.Proof
 	// NeedsProof forbids the call without a Proof.
 	NeedsProof bool
+	// Page reads a page of a list, in place of an operation on one session; nil for such an operation. Session is then
+	// the id of the listing. The credentials are not judged by it: a key may be made for sessions and not for lists.
+	Page func(context.Context) call.Result
 	// OnCall reports each call that was made and its duration. May be nil.
 	OnCall func(call.Result, time.Duration)
 	// Requeue requeues the session, because the outcome is there, the request has to be submitted again, or it is its
@@ -212,11 +215,12 @@ func (a *Account) enqueue(request Request) bool {
 		return true
 	}
 	request.admitted, request.probe = a.queue.admitted(request.Session)
-	if a.credentials.block(request.Operation) && !request.admitted {
+	isBlocked := a.blocks(request)
+	if isBlocked && !request.admitted {
 		a.credentials.admit(&request, a.now())
 		a.scheduleProbe()
 	}
-	if a.credentials.block(request.Operation) && !request.admitted {
+	if isBlocked && !request.admitted {
 		a.queue.remove(request.Session)
 		a.decline(request)
 		return false
@@ -224,6 +228,12 @@ func (a *Account) enqueue(request Request) bool {
 	a.queue.put(request)
 	signal(a.work)
 	return true
+}
+
+// blocks reports whether a request would most likely be rejected. A page of a list is read all the same: nothing else
+// may call, and its sweep asks seldom. The account is locked.
+func (a *Account) blocks(request Request) bool {
+	return request.Page == nil && a.credentials.block(request.Operation)
 }
 
 // decline stores the outcome of a request that need not be carried out, because its outcome is known.

@@ -182,7 +182,7 @@ func (a *Account) takeLocked() (next dispatched, declined []Request, ok bool) {
 			declined = append(declined, request)
 			continue
 		}
-		if !a.credentials.block(request.Operation) || request.admitted {
+		if !a.blocks(request) || request.admitted {
 			a.inFlight[request.Session] = false
 			return dispatched{Request: request, config: a.config, epoch: a.epoch, access: a.access}, declined, true
 		}

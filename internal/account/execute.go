@@ -35,7 +35,12 @@ func (a *Account) execute(ctx context.Context, next dispatched) error {
 // call makes the call and reports it.
 func (d dispatched) call(ctx context.Context, a *Account) call.Result {
 	begin := a.now()
-	result := d.config.Upstream.Call(ctx, d.Operation, d.SessionID)
+	var result call.Result
+	if d.Page != nil {
+		result = d.Page(ctx)
+	} else {
+		result = d.config.Upstream.Call(ctx, d.Operation, d.SessionID)
+	}
 	if d.OnCall != nil {
 		d.OnCall(result, a.now().Sub(begin))
 	}
@@ -49,12 +54,14 @@ func (a *Account) hasNewCredentials(ctx context.Context, rejected dispatched) bo
 }
 
 // again returns the same request with the account as it is now. It returns false if the endpoint has changed, or if the
-// call needs a proof: with other credentials it would be another call, which nobody has confirmed.
+// call needs a proof: with other credentials it would be another call, which nobody has confirmed. A listing begins
+// again with other credentials.
 func (a *Account) again(first dispatched) (dispatched, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	second := dispatched{Request: first.Request, config: a.config, epoch: a.epoch, access: a.access}
-	return second, second.config.Endpoint == first.config.Endpoint && first.Proof.At.IsZero()
+	isSame := second.config.Endpoint == first.config.Endpoint && first.Proof.At.IsZero()
+	return second, isSame && first.Page == nil
 }
 
 // abandon ends a request that was not confirmed. If it was a probe, the next session gets its turn.
@@ -106,7 +113,7 @@ func (a *Account) recordLocked(done dispatched, result call.Result) func(context
 	}
 	known := result.State != v1alpha1.SessionStateUnknown || result.Outcome == v1alpha1.OutcomeUnsupported
 	a.found = a.found || known && done.access == a.access
-	if done.epoch != a.epoch {
+	if done.epoch != a.epoch || done.Page != nil {
 		// A result of the previous credentials says nothing about the present ones.
 		return nil
 	}

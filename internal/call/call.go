@@ -18,6 +18,9 @@ const (
 	RefreshInterval = 10 * time.Second
 )
 
+// OperationList reads a page of an account's sessions. It is about no session, and no rule of a class names it.
+const OperationList v1alpha1.Operation = "list"
+
 // Result is the meaning of one reply, or of its absence.
 type Result struct {
 	// Outcome classifies the reply.

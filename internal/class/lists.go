@@ -107,8 +107,8 @@ func (e PageExample) differences(got upstream.Page, query url.Values) []string {
 	if got.Last != want.Last {
 		found = append(found, fmt.Sprintf("last is %v, want %v", got.Last, want.Last))
 	}
-	if got.Unreadable != want.Unreadable {
-		found = append(found, fmt.Sprintf("unreadable is %d, want %d", got.Unreadable, want.Unreadable))
+	if len(got.Unreadable) != want.Unreadable {
+		found = append(found, fmt.Sprintf("unreadable is %d, want %d", len(got.Unreadable), want.Unreadable))
 	}
 	if listed, wanted := texts(listedStates(got)), texts(want.Sessions); listed != wanted {
 		found = append(found, fmt.Sprintf("sessions are %s, want %s", listed, wanted))

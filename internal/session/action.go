@@ -70,6 +70,12 @@ type Verdict struct {
 	Handled string
 }
 
+// IsActing reports whether the verdict belongs to an expiry that is under way without trouble.
+func (v *Verdict) IsActing() bool { return table[v.Reason].acting && v.Progress == Reconciling }
+
+// IsFinal reports whether no further call follows although the session is not closed: none can expire it.
+func (v *Verdict) IsFinal() bool { return table[v.Reason].final }
+
 // IsNews reports whether a verdict gives a person a reason to look again: another reason, an operator that is stuck,
 // a closed session that is open again, or a deletion that has begun to wait.
 func (v *Verdict) IsNews(before []metav1.Condition) bool {

@@ -195,11 +195,16 @@ func (d *decision) retains() bool {
 func (d *decision) refresh() string { return refresh(d.Session) }
 
 func refresh(session *v1alpha1.PaymentSession) string {
-	value := session.Annotations[v1alpha1.ReconcileAtAnnotation]
+	return Refresh(session.Annotations, session.Status.LastHandledReconcileAt)
+}
+
+// Refresh returns the value of the reconcile-at annotation if it is not the one that was handled last, else "".
+func Refresh(annotations map[string]string, handled string) string {
+	value := annotations[v1alpha1.ReconcileAtAnnotation]
 	if len(value) > maxRefreshLength {
 		value = strings.ToValidUTF8(value[:maxRefreshLength], "")
 	}
-	if value == session.Status.LastHandledReconcileAt {
+	if value == handled {
 		return ""
 	}
 	return value

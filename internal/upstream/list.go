@@ -25,11 +25,15 @@ import (
 
 // Listed is a session in a list.
 type Listed struct {
-	ID        string
-	State     v1alpha1.SessionState
-	Status    string
-	Owner     string
-	CreatedAt time.Time
+	ID string
+	// State is unknown where the class cannot read the session, or where its id is not valid.
+	State  v1alpha1.SessionState
+	Status string
+	// Owner is whose session it is, by the ownership rule of the account; empty for nobody's. ShowsOwner is false where
+	// there is no rule, or where the item does not show which session it is: it may then be anybody's.
+	Owner      string
+	ShowsOwner bool
+	CreatedAt  time.Time
 }
 
 // Page is one page of a list. Its Result says how the call ended; the rest counts only with the outcome Accepted.
@@ -38,10 +42,15 @@ type Page struct {
 
 	// Sessions of the page that no page before has shown, that the class selects, and that are not too old.
 	Sessions []Listed
-	// Items counts the items of the page, and Unreadable those that are sessions and that the class cannot read.
-	Items, Unreadable int
+	// Unreadable are those that the class cannot read. They may be open.
+	Unreadable []Listed
+	// Items counts the items of the page.
+	Items int
 	// Last is true where the list ends with this page.
 	Last bool
+	// Restarted is true where the listing begins again, because a page was too large. What the pages before have shown
+	// comes once more.
+	Restarted bool
 }
 
 // Listing reads the list of an account, a page at a time. Absence from a list proves nothing: lists lag, and shift
@@ -101,7 +110,7 @@ func (l *Listing) next(ctx context.Context, credentials Credentials) Page {
 		l.size /= 2
 		l.restart()
 		// The first page again, in a call of its own: each call waits for its turn.
-		return Page{Result: call.Result{Outcome: v1alpha1.OutcomeAccepted}}
+		return Page{Result: call.Result{Outcome: v1alpha1.OutcomeAccepted}, Restarted: true}
 	}
 	if err != nil {
 		return Page{Result: noReply(err)}
@@ -216,24 +225,25 @@ func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (is
 		if item.denies(d.list.selected) {
 			continue
 		}
-		session, ok := d.readItem(item, id, asked)
-		if !ok {
-			page.Unreadable++
-			continue
-		}
+		session := d.readItem(item, id, asked)
 		if createdAt != nil {
 			session.CreatedAt = *createdAt
 		}
-		page.Sessions = append(page.Sessions, session)
+		if session.State == v1alpha1.SessionStateUnknown {
+			page.Unreadable = append(page.Unreadable, session)
+		} else {
+			page.Sessions = append(page.Sessions, session)
+		}
 	}
 	return isNew, isOld
 }
 
-// readItem reads an item as a reply to observe; false where the class cannot read it.
-func (d *Definition) readItem(item activation, id string, asked question) (Listed, bool) {
+// readItem reads an item as a reply to observe. Where the class cannot read it, the owner may be known all the same.
+func (d *Definition) readItem(item activation, id string, asked question) Listed {
+	listed := Listed{ID: id}
 	body := item.eval(d.list.as)
-	if body == nil || !d.ValidSessionID(id) {
-		return Listed{}, false
+	if body == nil {
+		return listed
 	}
 	asked.sessionID = id
 	seen := activation{values: map[string]any{
@@ -242,11 +252,12 @@ func (d *Definition) readItem(item activation, id string, asked question) (Liste
 	i := &interpretation{Definition: d, asked: asked, trace: &Trace{Code: http.StatusOK}, seen: seen, shown: seen}
 	i.result.Outcome = v1alpha1.OutcomeAccepted
 	i.applyClass()
-	if i.result.Outcome != v1alpha1.OutcomeAccepted || i.result.State == v1alpha1.SessionStateUnknown {
-		return Listed{}, false
+	listed.Owner, listed.ShowsOwner = i.result.Owner, i.result.ShowsOwner
+	if i.result.Outcome == v1alpha1.OutcomeAccepted && d.ValidSessionID(id) {
+		listed.State = i.result.State
+		listed.Status = excerpt(asked.credentials.redact(i.result.Status), maxStatusLength)
 	}
-	word := excerpt(asked.credentials.redact(i.result.Status), maxStatusLength)
-	return Listed{ID: id, State: i.result.State, Status: word, Owner: i.result.Owner}, true
+	return listed
 }
 
 // turn moves on to the next page, or ends the list. A page that shows nothing new although it does not end the list is

@@ -108,6 +108,11 @@ func pageParameters(pagination v1alpha1.Pagination) map[string]string {
 // Lists reports whether the class can list the sessions of an account.
 func (d *Definition) Lists() bool { return d.list != nil }
 
+// ListsNewestFirst reports whether the list shows the newest sessions first, so that it need not be read to its end.
+func (d *Definition) ListsNewestFirst() bool {
+	return d.list != nil && d.list.Order == v1alpha1.ListNewestFirst
+}
+
 // Lag returns how late a new session may appear in a list.
 func (d *Definition) Lag() time.Duration {
 	if d.list == nil || d.list.Lag == nil {

@@ -84,7 +84,9 @@ func TestListOfEveryProvider(t *testing.T) {
 				object := simulator.Object{
 					Provider: provider, ID: gen.ID(provider, i), State: simulator.Open, Owner: "eu/shop", CreatedAt: &createdAt,
 				}
-				listed := Listed{ID: object.ID, State: v1alpha1.SessionStateActive, Owner: "eu/shop", CreatedAt: createdAt}
+				listed := Listed{
+					ID: object.ID, State: v1alpha1.SessionStateActive, Owner: "eu/shop", ShowsOwner: true, CreatedAt: createdAt,
+				}
 				switch {
 				case i%7 == 0:
 					object.State, listed.State = simulator.Expired, v1alpha1.SessionStateExpired
@@ -118,7 +120,7 @@ func TestListLeavesOut(t *testing.T) {
 	upstreams := simulator.New()
 	upstreams.Add(simulator.Object{Provider: "txn", ID: gen.ID("txn", 1), State: simulator.Open, Variant: simulator.Payout})
 	found, last := readAll(listing(t, upstreams, "txn"), 10)
-	if len(found) > 0 || !last.Last || last.Unreadable > 0 {
+	if len(found) > 0 || !last.Last || len(last.Unreadable) > 0 {
 		t.Errorf("found %v, the last page is %+v", found, last)
 	}
 }
@@ -302,7 +304,7 @@ func TestListItems(t *testing.T) {
 				Definition: definition, BaseURL: base, Credentials: Credentials{"secretKey": "skey_test_1"}, Door: door,
 			}
 			page := endpoint.List(noon.Add(-4*time.Hour), noon).Next(t.Context())
-			if len(page.Sessions) != tc.sessions || page.Unreadable != tc.unreadable || !page.Last {
+			if len(page.Sessions) != tc.sessions || len(page.Unreadable) != tc.unreadable || !page.Last {
 				t.Errorf("got %+v, want %d sessions and %d that cannot be read", page, tc.sessions, tc.unreadable)
 			}
 		})
