@@ -13,13 +13,14 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/internal/account"
 	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/sweep"
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
 // Directory holds an entry for each provider object: its account, or the obstacle in its place. The provider
 // controllers write it and the session controller reads it. As a runnable of the manager it runs the accounts.
 //
-// Its lock comes before an account's. It must not be held while a callback of an account runs.
+// Its lock comes before a lister's and an account's. It must not be held while a callback of an account runs.
 type Directory struct {
 	// Drain handles the outcomes that no worker will handle any more. It is called when the last call in flight has
 	// ended.
@@ -54,8 +55,9 @@ type entry struct {
 	// allowed is the parsed form of settings.allowedNamespaces; nil allows no namespace.
 	allowed labels.Selector
 
-	// account, endpoint and door exist where there is no obstacle.
+	// account, lister, endpoint and door exist where there is no obstacle.
 	account  *account.Account
+	lister   *sweep.Lister
 	endpoint *upstream.Endpoint
 	door     Door
 	stop     context.CancelFunc
@@ -187,5 +189,5 @@ func (e *entry) close() {
 	if e.door != nil {
 		e.door.Close()
 	}
-	e.account, e.endpoint, e.stop, e.door, e.settings.access = nil, nil, nil, nil, access{}
+	e.account, e.lister, e.endpoint, e.stop, e.door, e.settings.access = nil, nil, nil, nil, nil, access{}
 }

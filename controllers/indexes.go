@@ -24,6 +24,8 @@ const (
 	// sessionsByClaim finds the PaymentSessions of a claimKey that may want the session active. Several objects may name
 	// one session.
 	sessionsByClaim = "sessionsByClaim"
+	// sweepsByProvider finds the PaymentSweeps of a providerKey.
+	sweepsByProvider = "sweepsByProvider"
 	// providersByClass finds the providers of both kinds by the name of their class.
 	providersByClass = "providersByClass"
 )
@@ -38,10 +40,15 @@ func (k providerKey) String() string { return fmt.Sprintf("%s/%s", k.kind, k.Nam
 
 // providerOf returns the key of the provider that a session names.
 func providerOf(of *v1alpha1.PaymentSession) providerKey {
-	key := providerKey{kind: of.Spec.ProviderRef.Kind}
-	key.Name = of.Spec.ProviderRef.Name
+	return referenced(of.Spec.ProviderRef, of.Namespace)
+}
+
+// referenced returns the key of the provider that an object of a namespace names.
+func referenced(reference v1alpha1.ProviderReference, namespace string) providerKey {
+	key := providerKey{kind: reference.Kind}
+	key.Name = reference.Name
 	if key.kind != v1alpha1.KindClusterPaymentProvider {
-		key.kind, key.Namespace = v1alpha1.KindPaymentProvider, of.Namespace
+		key.kind, key.Namespace = v1alpha1.KindPaymentProvider, namespace
 	}
 	return key
 }
@@ -81,6 +88,16 @@ func setupIndexes(ctx context.Context, mgr ctrl.Manager) error {
 		if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSession{}, name, extract); err != nil {
 			return fmt.Errorf("cannot index sessions: %w", err)
 		}
+	}
+	byProvider := func(object client.Object) []string {
+		of, ok := object.(*v1alpha1.PaymentSweep)
+		if !ok {
+			return nil
+		}
+		return []string{referenced(of.Spec.ProviderRef, of.Namespace).String()}
+	}
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.PaymentSweep{}, sweepsByProvider, byProvider); err != nil {
+		return fmt.Errorf("cannot index sweeps: %w", err)
 	}
 	byClass := func(object client.Object) []string {
 		provider, ok := object.(v1alpha1.GenericProvider)

@@ -22,6 +22,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/crd"
 	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/sweep"
 )
 
 // +kubebuilder:rbac:groups=payments.payops.dev,resources=paymentproviders;clusterpaymentproviders,verbs=patch
@@ -179,8 +180,12 @@ func (r *InUseReconciler) release(ctx context.Context, provider v1alpha1.Generic
 	return 0, patchFinalizers(ctx, r.Client, provider, before)
 }
 
-// needed reports whether any session needs a provider. It asks the index first, and the API server before a release.
+// needed reports whether any session or sweep needs a provider. It asks the index first, and the API server before a
+// release.
 func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
+	if swept, err := r.swept(ctx, provider); swept || err != nil {
+		return swept, err
+	}
 	indexed := &v1alpha1.PaymentSessionList{}
 	byFinalizer := client.MatchingFields{sessionsByFinalizer: keyOf(provider).String()}
 	if err := r.Client.List(ctx, indexed, byFinalizer, client.Limit(1), client.UnsafeDisableDeepCopy); err != nil {
@@ -212,6 +217,22 @@ func (r *InUseReconciler) needed(ctx context.Context, provider v1alpha1.GenericP
 	}
 }
 
+// swept reports whether a sweep that holds its namespace needs a provider.
+func (r *InUseReconciler) swept(ctx context.Context, provider v1alpha1.GenericProvider) (bool, error) {
+	live := &v1alpha1.PaymentSweepList{}
+	err := r.LiveReader.List(ctx, live, client.InNamespace(provider.GetNamespace()), client.MatchingFields{
+		v1alpha1.FieldProviderKind: provider.ProviderKind(), v1alpha1.FieldProviderName: provider.GetName(),
+		v1alpha1.FieldDeletionPolicy: string(v1alpha1.DeletionPolicyExpire),
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("cannot list the sweeps of the provider: %w", err)
+	}
+	return slices.ContainsFunc(live.Items, func(of v1alpha1.PaymentSweep) bool { return sweep.HasFinalizer(&of) }), nil
+}
+
 func (r *InUseReconciler) needsProvider(of v1alpha1.PaymentSession) bool {
 	return session.NeedsProvider(&of, r.Now())
 }
@@ -226,10 +247,8 @@ func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	released := handler.Funcs{
 		UpdateFunc: func(ctx context.Context, update event.UpdateEvent,
 			queue workqueue.TypedRateLimitingInterface[ctrl.Request]) {
-			before, wasSession := update.ObjectOld.(*v1alpha1.PaymentSession)
-			after, isSession := update.ObjectNew.(*v1alpha1.PaymentSession)
-			if wasSession && isSession && session.HasFinalizer(before) && !session.HasFinalizer(after) {
-				r.enqueueDeletedProvider(ctx, after, queue)
+			if isReleased(update.ObjectOld, update.ObjectNew) {
+				r.enqueueDeletedProvider(ctx, update.ObjectNew, queue)
 			}
 		},
 		DeleteFunc: func(ctx context.Context, deletion event.DeleteEvent,
@@ -241,24 +260,37 @@ func (r *InUseReconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Named("inuse-"+v1alpha1.CRDName(r.New().ProviderKind())).
 		For(r.New(), builder.WithPredicates(moreThanSummary)).
 		Watches(&v1alpha1.PaymentSession{}, released).
+		Watches(&v1alpha1.PaymentSweep{}, released).
 		WatchesRawSource(r.InUse.source()).
 		WithOptions(controllerOptions(1, r.NewQueue)).
 		Complete(r)
 }
 
-// enqueueDeletedProvider requests a reconcile of the provider of a session that was released, if the provider is
-// being deleted.
+// isReleased reports whether an update removes the finalizer of a session or a sweep.
+func isReleased(before, after client.Object) bool {
+	return slices.ContainsFunc([]string{v1alpha1.ExpireFinalizer, v1alpha1.SweepFinalizer}, func(name string) bool {
+		return controllerutil.ContainsFinalizer(before, name) && !controllerutil.ContainsFinalizer(after, name)
+	})
+}
+
+// enqueueDeletedProvider requests a reconcile of the provider of a session or a sweep that was released, if the
+// provider is being deleted.
 func (r *InUseReconciler) enqueueDeletedProvider(
 	ctx context.Context, object client.Object, queue workqueue.TypedRateLimitingInterface[ctrl.Request],
 ) {
-	of, ok := object.(*v1alpha1.PaymentSession)
-	if !ok || providerOf(of).kind != r.New().ProviderKind() {
+	var key providerKey
+	switch of := object.(type) {
+	case *v1alpha1.PaymentSession:
+		key = providerOf(of)
+	case *v1alpha1.PaymentSweep:
+		key = referenced(of.Spec.ProviderRef, of.Namespace)
+	}
+	if key.kind != r.New().ProviderKind() {
 		return
 	}
 	provider := r.New()
-	if err := r.Client.Get(ctx, providerOf(of).NamespacedName,
-		provider); err != nil || provider.GetDeletionTimestamp().IsZero() {
+	if err := r.Client.Get(ctx, key.NamespacedName, provider); err != nil || provider.GetDeletionTimestamp().IsZero() {
 		return
 	}
-	queue.AddAfter(ctrl.Request{NamespacedName: providerOf(of).NamespacedName}, releasedDelay)
+	queue.AddAfter(ctrl.Request{NamespacedName: key.NamespacedName}, releasedDelay)
 }

@@ -6,6 +6,7 @@ package controllers
 import (
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -26,7 +27,7 @@ const (
 var (
 	upstreamCalls = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payops_upstream_calls_total",
-		Help: "Calls made to providers, by class, operation (expire, observe) and outcome.",
+		Help: "Calls made to providers, by class, operation (expire, observe, list) and outcome.",
 	}, []string{labelClass, labelOperation, labelOutcome})
 
 	upstreamSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -45,7 +46,7 @@ var (
 	// deletionsHeld counts the deletions that began to wait, or to wait for something else.
 	deletionsHeld = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "payops_deletions_held_total",
-		Help: "Deletions of sessions that began to wait, by the reason of the Ready condition.",
+		Help: "Deletions of sessions and sweeps that began to wait, by the reason of the Ready condition.",
 	}, []string{labelReason})
 
 	releasedPayable = prometheus.NewCounter(prometheus.CounterOpts{
@@ -58,6 +59,12 @@ var (
 		Name: "payops_deletions_handed_over_total",
 		Help: "Deletions that left their session to another object of the same namespace that wants it active.",
 	})
+
+	sweptSessions = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "payops_sweep_sessions_total",
+		Help: "Sessions without an object that sweeps were to expire, by class and outcome (expired, completed, failed, " +
+			"unsupported).",
+	}, []string{labelClass, labelOutcome})
 
 	sessionsDescription = prometheus.NewDesc("payops_sessions",
 		"Sessions, by class (empty if the provider object is missing), desired state (expired because of desiredState, a "+
@@ -73,10 +80,15 @@ var (
 		"Time for which the most overdue session should have been expired, by the same class and reason.",
 		[]string{labelClass, labelReason}, nil)
 	blockedDescription = prometheus.NewDesc("payops_deletions_blocked",
-		"Sessions whose deletion waits, by the reason of the Ready condition, or Queued before the conditions show it.",
+		"Sessions and sweeps whose deletion waits, by the reason of the Ready condition, or Queued before the conditions show it.",
 		[]string{labelReason}, nil)
 	blockedSecondsDescription = prometheus.NewDesc("payops_deletions_blocked_seconds",
 		"Time for which the longest waiting deletion has waited, by the same reasons.", []string{labelReason}, nil)
+	sweepOpenDescription = prometheus.NewDesc("payops_sweep_open_sessions",
+		"Open sessions that sweeps have found as their namespaces' own, by class.", []string{labelClass}, nil)
+	sweepForeignDescription = prometheus.NewDesc("payops_sweep_foreign_sessions",
+		"Open sessions of others that sweeps have found, by class. Each sweep counts those of its account.",
+		[]string{labelClass}, nil)
 	accountsDescription = prometheus.NewDesc("payops_accounts",
 		"Provider objects, by class and state of their account: ready, limited (calls wait for the rate limit), paused "+
 			"(the provider asked for "+
@@ -90,22 +102,30 @@ var (
 //nolint:gochecknoinits // Metrics are registered once per process, as controller-runtime's own are.
 func init() {
 	metrics.Registry.MustRegister(upstreamCalls, upstreamSeconds, closingSeconds, deletionsHeld, releasedPayable,
-		handedOver)
+		handedOver, sweptSessions)
 }
 
 // reportCall returns the callback that reports a session's calls. Each call counts in the metrics. Calls that may
 // change something are lines of the audit log too, with their cause.
-func (r *PaymentSessionReconciler) reportCall(
-	of *v1alpha1.PaymentSession, operation v1alpha1.Operation, class, cause string,
+func reportCall(
+	audit logr.Logger, of *v1alpha1.PaymentSession, operation v1alpha1.Operation, class, cause string,
 ) func(call.Result, time.Duration) {
+	count := countCall(class, operation)
 	return func(result call.Result, took time.Duration) {
-		upstreamCalls.WithLabelValues(class, string(operation), string(result.Outcome)).Inc()
-		upstreamSeconds.WithLabelValues(class, string(operation)).Observe(took.Seconds())
+		count(result, took)
 		if operation == v1alpha1.OperationExpire {
-			r.Audit.Info("asked the provider to expire a session", append(auditedSession(of),
+			audit.Info("asked the provider to expire a session", append(auditedSession(of),
 				"cause", cause, "class", class, "outcome", result.Outcome, "state", result.State,
 				"requestID", result.RequestID, "seconds", took.Seconds())...)
 		}
+	}
+}
+
+// countCall returns the callback that counts calls in the metrics.
+func countCall(class string, operation v1alpha1.Operation) func(call.Result, time.Duration) {
+	return func(result call.Result, took time.Duration) {
+		upstreamCalls.WithLabelValues(class, string(operation), string(result.Outcome)).Inc()
+		upstreamSeconds.WithLabelValues(class, string(operation)).Observe(took.Seconds())
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/account"
 	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/sweep"
 )
 
 // overdue is the age from which on an expiry counts as overdue.
@@ -50,7 +51,7 @@ func (c *Collector) NeedLeaderElection() bool { return true }
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	for _, description := range []*prometheus.Desc{
 		sessionsDescription, overdueDescription, overdueSecondsDescription, blockedDescription, blockedSecondsDescription,
-		accountsDescription, callsDescription,
+		sweepOpenDescription, sweepForeignDescription, accountsDescription, callsDescription,
 	} {
 		out <- description
 	}
@@ -69,6 +70,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 		of := &list.Items[i]
 		c.count(of, classes[providerOf(of)], counted)
 	}
+	c.countSweeps(classes, counted, out)
 	gauge := func(description *prometheus.Desc, value float64, labels []string) {
 		out <- prometheus.MustNewConstMetric(description, prometheus.GaugeValue, value, labels...)
 	}
@@ -113,19 +115,44 @@ func (c *Collector) count(of *v1alpha1.PaymentSession, class string, counted tal
 	counted.sessions[[3]string{class, string(desired), state}]++
 	if since, known := c.since(of); known && desired == v1alpha1.DesiredStateExpired && !of.Status.State.Closed() {
 		if age := c.now().Sub(since); age >= overdue {
-			counted.overdue.add([2]string{class, holding(of)}, age)
+			counted.overdue.add([2]string{class, holding(of.Status.Conditions)}, age)
 		}
 	}
 	// An object that only others hold does not wait for the operator.
 	if !of.DeletionTimestamp.IsZero() && session.HasFinalizer(of) {
-		counted.blocked.add([1]string{holding(of)}, c.now().Sub(of.DeletionTimestamp.Time))
+		counted.blocked.add([1]string{holding(of.Status.Conditions)}, c.now().Sub(of.DeletionTimestamp.Time))
 	}
 }
 
-// holding returns the reason why a session is not closed. In the first seconds the conditions may still say that it
-// is Ready.
-func holding(of *v1alpha1.PaymentSession) string {
-	ready := apimeta.FindStatusCondition(of.Status.Conditions, v1alpha1.ConditionReady)
+// countSweeps counts what sweeps have found, and the deletions that wait for them.
+func (c *Collector) countSweeps(classes map[providerKey]string, counted tally, out chan<- prometheus.Metric) {
+	list := &v1alpha1.PaymentSweepList{}
+	if err := c.sessions.List(context.Background(), list, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.Log.Error(err, "cannot count the sweeps")
+		return
+	}
+	open, foreign := map[string]int{}, map[string]int{}
+	for i := range list.Items {
+		of := &list.Items[i]
+		if !of.DeletionTimestamp.IsZero() && sweep.HasFinalizer(of) {
+			counted.blocked.add([1]string{holding(of.Status.Conditions)}, c.now().Sub(of.DeletionTimestamp.Time))
+		}
+		if plan := of.Status.Plan; plan != nil {
+			class := classes[referenced(of.Spec.ProviderRef, of.Namespace)]
+			open[class] += int(plan.Open)
+			foreign[class] += int(plan.Foreign)
+		}
+	}
+	for class := range open {
+		out <- prometheus.MustNewConstMetric(sweepOpenDescription, prometheus.GaugeValue, float64(open[class]), class)
+		out <- prometheus.MustNewConstMetric(sweepForeignDescription, prometheus.GaugeValue, float64(foreign[class]), class)
+	}
+}
+
+// holding returns the reason why a session is not closed, or a namespace not swept. In the first seconds the conditions
+// may still say that it is Ready.
+func holding(conditions []metav1.Condition) string {
+	ready := apimeta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.Status == metav1.ConditionTrue {
 		return "Queued"
 	}

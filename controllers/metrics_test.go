@@ -48,7 +48,7 @@ payops_account_calls{class="omise",phase="queued"} 0
 # TYPE payops_accounts gauge
 payops_accounts{class="omise",state="ready"} 1
 payops_accounts{class="txn",state="not_ready"} 1
-# HELP payops_deletions_blocked Sessions whose deletion waits, by the reason of the Ready condition, or Queued before the conditions show it.
+# HELP payops_deletions_blocked Sessions and sweeps whose deletion waits, by the reason of the Ready condition, or Queued before the conditions show it.
 # TYPE payops_deletions_blocked gauge
 payops_deletions_blocked{reason="Suspended"} 1
 # HELP payops_sessions Sessions, by class (empty if the provider object is missing), desired state (expired because of desiredState, a past expireAt or a deletion), and state (unknown until the provider has shown it).

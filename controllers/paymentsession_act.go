@@ -93,7 +93,7 @@ func (r *PaymentSessionReconciler) request(of *v1alpha1.PaymentSession, action s
 		Session: of.UID, Operation: action.Operation, SessionID: of.Spec.SessionID, Priority: priority, Tenant: of.Namespace,
 		Refresh: action.Memory.Refresh != "", Proof: action.Proof, NeedsProof: action.NeedsProof,
 		Endpoint: provider.settings.access.endpoint,
-		OnCall:   r.reportCall(of, action.Operation, provider.class, cause),
+		OnCall:   reportCall(r.Audit, of, action.Operation, provider.class, cause),
 		Requeue:  func() { r.Sessions.Enqueue(name, 0, urgent*int(priority)) },
 	}
 	if action.Confirm {

@@ -28,11 +28,8 @@ type sessionScope struct {
 	// uninstalling is true while the CRD of PaymentSessions is being deleted; set by ensureFinalizer, for deletions
 	// alone.
 	uninstalling bool
-	// entry is the provider's entry, and obstacle is why no call can be made; set by resolve.
-	entry    entry
-	obstacle *session.Obstacle
-	// self is the namespace's own word in the provider's ownership rule; set by resolve, empty without a rule.
-	self string
+	// resolved is the provider as the namespace may use it; set by resolve.
+	resolved
 	// outcome has not been handled yet; set by decide, nil for none.
 	outcome *call.Outcome
 	// action is what to do; set by decide.

@@ -5,6 +5,7 @@ package controllers
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -30,7 +31,7 @@ func (r *PaymentSessionReconciler) writeStatus(ctx context.Context, scope *sessi
 		return true, nil
 	}
 	before := of.DeepCopy()
-	r.apply(verdict, &of.Status, of.Generation)
+	apply(verdict, &of.Status, of.Generation, r.Now())
 	if equality.Semantic.DeepEqual(before.Status, of.Status) {
 		return true, nil
 	}
@@ -66,9 +67,8 @@ func (r *PaymentSessionReconciler) report(ctx context.Context, of *v1alpha1.Paym
 }
 
 // apply changes a status to what the verdict says.
-func (r *PaymentSessionReconciler) apply(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus,
-	generation int64) {
-	now := metav1.NewTime(r.Now()).Rfc3339Copy()
+func apply(verdict *session.Verdict, status *v1alpha1.PaymentSessionStatus, generation int64, at time.Time) {
+	now := metav1.NewTime(at).Rfc3339Copy()
 	status.ObservedGeneration = generation
 	if verdict.Result != nil {
 		record(status, verdict.Result, now)

@@ -13,8 +13,10 @@ import (
 
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/account"
+	"github.com/payops-dev/payment-session-operator/internal/call"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/session"
+	"github.com/payops-dev/payment-session-operator/internal/sweep"
 )
 
 // syncAccount updates the provider's entry in the directory: the account that follows from spec, class and Secret, or
@@ -112,7 +114,8 @@ func (r *ProviderReconciler) closeAccount(known *entry, provider v1alpha1.Generi
 
 // openAccount opens the account, or reconfigures the one that is open.
 func (r *ProviderReconciler) openAccount(known *entry, key providerKey, wanted connection) {
-	if known.settings.access != wanted.settings.access {
+	moved := known.settings.access != wanted.settings.access
+	if moved {
 		if known.door != nil {
 			known.door.Close()
 		}
@@ -136,10 +139,24 @@ func (r *ProviderReconciler) openAccount(known *entry, key providerKey, wanted c
 	}
 	if known.account == nil {
 		known.account = account.New(config)
+		known.lister = sweep.NewLister(known.account, listOf(known))
 		known.stop = r.Directory.run(known.account)
 		return
 	}
 	known.account.Reconfigure(config)
+	if moved {
+		known.lister.Use(listOf(known))
+	}
+}
+
+// listOf returns where the list of an account is read.
+func listOf(known *entry) sweep.Source {
+	endpoint := known.endpoint
+	return sweep.Source{
+		Endpoint: known.settings.access.endpoint, NewestFirst: endpoint.Definition.ListsNewestFirst(),
+		Open:   func(since, until time.Time) sweep.Pages { return endpoint.List(since, until) },
+		OnCall: countCall(known.class, call.OperationList),
+	}
 }
 
 // reloadCredentials returns the callback for credentials that the provider has rejected: the Secret may just have

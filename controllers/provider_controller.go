@@ -42,8 +42,9 @@ type ProviderReconciler struct {
 	Recorder     events.EventRecorder
 	Directory    *Directory
 	Definitions  *Definitions
-	// Sessions, Providers and InUse enqueue sessions, providers of this kind, and their protection.
+	// Sessions, Sweeps, Providers and InUse enqueue sessions, sweeps, providers of this kind, and their protection.
 	Sessions  *Enqueuer
+	Sweeps    *Enqueuer
 	Providers *Enqueuer
 	InUse     *Enqueuer
 	// SecretNamespace is the namespace of the Secrets of ClusterPaymentProviders.
@@ -180,10 +181,14 @@ func outage(known entry) *metav1.Time {
 	return &at
 }
 
-// enqueueSessions requests a reconcile of every session of a provider.
+// enqueueSessions requests a reconcile of every session and every sweep of a provider.
 func (r *ProviderReconciler) enqueueSessions(ctx context.Context, key providerKey) error {
-	return r.Sessions.enqueueEach(ctx, r.Client, &v1alpha1.PaymentSessionList{},
-		client.MatchingFields{sessionsByProvider: key.String()})
+	return errors.Join(
+		r.Sessions.enqueueEach(ctx, r.Client, &v1alpha1.PaymentSessionList{},
+			client.MatchingFields{sessionsByProvider: key.String()}),
+		r.Sweeps.enqueueEach(ctx, r.Client, &v1alpha1.PaymentSweepList{},
+			client.MatchingFields{sweepsByProvider: key.String()}),
+	)
 }
 
 // enqueueAll requests a reconcile of every provider of the kind, and of its protection.

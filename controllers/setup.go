@@ -91,10 +91,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		return err
 	}
 	options.complete()
-	directory, sessions, recorder := NewDirectory(), &Enqueuer{}, mgr.GetEventRecorder(eventSource)
+	directory, recorder := NewDirectory(), mgr.GetEventRecorder(eventSource)
+	sessions, sweeps := &Enqueuer{}, &Enqueuer{}
 	providers, err := setupProviders(mgr, options, &ProviderReconciler{
 		Client: mgr.GetClient(), SecretReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory,
-		Definitions: options.Definitions, Sessions: sessions, SecretNamespace: options.SecretNamespace,
+		Definitions: options.Definitions, Sessions: sessions, Sweeps: sweeps, SecretNamespace: options.SecretNamespace,
 		ClusterName: options.ClusterName, AllowPrivate: options.AllowPrivate, Now: options.Now,
 		NewDoor: options.NewDoor, NewQueue: options.NewQueue,
 	})
@@ -109,6 +110,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	directory.Drain = reconciler.Drain
 	if err := reconciler.SetupWithManager(mgr, options.Workers); err != nil {
 		return fmt.Errorf("cannot set up the session controller: %w", err)
+	}
+	sweeper := &PaymentSweepReconciler{
+		Client: mgr.GetClient(), LiveReader: mgr.GetAPIReader(), Recorder: recorder, Directory: directory, Sweeps: sweeps,
+		Providers: providers, ClusterName: options.ClusterName, DryRun: options.DryRun, WriteLease: options.WriteLease,
+		Now: options.Now, Jitter: options.Jitter, Audit: options.Audit, NewQueue: options.NewQueue,
+	}
+	if err := sweeper.SetupWithManager(mgr, options.Workers); err != nil {
+		return fmt.Errorf("cannot set up the sweep controller: %w", err)
 	}
 	classes := &PaymentProviderClassReconciler{
 		Client: mgr.GetClient(), Definitions: options.Definitions, WriteLease: options.ClusterWriteLease,

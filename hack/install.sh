@@ -16,7 +16,7 @@ apply() {
 # The CRDs come first, because the classes need one of them.
 render config/crd | apply
 "$kubectl" wait --for=condition=Established --timeout=60s \
-  crd/paymentsessions.payments.payops.dev crd/paymentproviders.payments.payops.dev \
+  crd/paymentsessions.payments.payops.dev crd/paymentsweeps.payments.payops.dev crd/paymentproviders.payments.payops.dev \
   crd/clusterpaymentproviders.payments.payops.dev crd/paymentproviderclasses.payments.payops.dev >/dev/null
 if [ -n "${IMG:-}" ]; then
   render "$1" | sed "s|image: payment-session-operator:dev|image: $IMG|" | apply

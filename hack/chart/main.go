@@ -34,6 +34,7 @@ var parts = []struct{ pattern, condition string }{
 	{"config/rbac/flow_schema.yaml", ""},
 	{"config/admission/operator-secrets.yaml", ""},
 	{"config/admission/provider-secrets.yaml", ""},
+	{"config/admission/sweeps.yaml", ""},
 	{"config/admission/finalizer-at-creation/policy.yaml", `include "finalizerAtCreation" .`},
 	{"config/components/network-policy/network_policy.yaml", ".Values.networkPolicy.enabled"},
 	{"config/prometheus/service.yaml", ".Values.monitoring.enabled"},

@@ -1,7 +1,7 @@
 // Copyright The Payment Session Operator Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package uninstall deletes the CRDs of the four kinds. Nothing is expired, and no finalizer of the operator remains
+// Package uninstall deletes the CRDs of the five kinds. Nothing is expired, and no finalizer of the operator remains
 // on sessions or on Secrets, whether or not an operator runs.
 package uninstall
 
@@ -34,8 +34,9 @@ const (
 	page     = 500
 )
 
-// kinds are deleted in this order: the sessions first, then what they needed.
+// kinds are deleted in this order: sweeps and sessions first, then what they needed.
 var kinds = []struct{ kind, finalizer string }{
+	{v1alpha1.KindPaymentSweep, v1alpha1.SweepFinalizer},
 	{v1alpha1.KindPaymentSession, v1alpha1.ExpireFinalizer},
 	{v1alpha1.KindPaymentProvider, v1alpha1.InUseFinalizer},
 	{v1alpha1.KindClusterPaymentProvider, v1alpha1.InUseFinalizer},

@@ -151,7 +151,7 @@ func events(ctx context.Context, t *testing.T, c client.WithWatch, object client
 	return events
 }
 
-// Conditions returns the conditions of an object of one of the four kinds, nil for any other object.
+// Conditions returns the conditions of an object of one of the five kinds, nil for any other object.
 func Conditions(t *testing.T, object client.Object) []metav1.Condition {
 	t.Helper()
 	switch object := object.(type) {
@@ -159,6 +159,8 @@ func Conditions(t *testing.T, object client.Object) []metav1.Condition {
 		return object.Status.Conditions
 	case v1alpha1.GenericProvider:
 		return object.ProviderStatus().Conditions
+	case *v1alpha1.PaymentSweep:
+		return object.Status.Conditions
 	case *v1alpha1.PaymentProviderClass:
 		return object.Status.Conditions
 	default:

@@ -98,7 +98,7 @@ func awaitNamespaceGone(t *testing.T, namespace string) {
 			const conditions = "jsonpath={.status.conditions}"
 			t.Log(kubectl(t, "", "get", "namespace", namespace, "--ignore-not-found", "-o", conditions))
 			const left = `jsonpath={range .items[*]}{.kind}{" "}{.metadata}{"\n"}{end}`
-			const kinds = "secrets,paymentproviders,paymentsessions"
+			const kinds = "secrets,paymentproviders,paymentsessions,paymentsweeps"
 			t.Log(kubectl(t, "", "get", kinds, "-n", namespace, "--ignore-not-found", "--show-managed-fields", "-o", left))
 		}
 	})

@@ -96,6 +96,29 @@ func ReconcileAt(value string) SessionOption {
 	}
 }
 
+// SweepOption changes a sweep that Sweep makes.
+type SweepOption func(*v1alpha1.PaymentSweep)
+
+// Sweep makes a PaymentSweep that expires what its namespace owns when the namespace is deleted.
+func Sweep(namespace, name, provider string, options ...SweepOption) *v1alpha1.PaymentSweep {
+	sweep := &v1alpha1.PaymentSweep{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.PaymentSweepSpec{
+			ProviderRef:    v1alpha1.ProviderReference{Kind: v1alpha1.KindPaymentProvider, Name: provider},
+			DeletionPolicy: v1alpha1.DeletionPolicyExpire,
+		},
+	}
+	for _, option := range options {
+		option(sweep)
+	}
+	return sweep
+}
+
+// Reporting makes a sweep report only.
+func Reporting(sweep *v1alpha1.PaymentSweep) {
+	sweep.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+}
+
 // ProviderOption changes the spec of a provider that ProviderSpec makes.
 type ProviderOption func(*v1alpha1.PaymentProviderSpec)
 
@@ -129,6 +152,14 @@ func Marks(provider string) v1alpha1.Expression {
 // Owned gives a provider the ownership rule for these marks.
 func Owned(provider string) ProviderOption {
 	return func(spec *v1alpha1.PaymentProviderSpec) { spec.Ownership = v1alpha1.Ownership{Owner: Marks(provider)} }
+}
+
+// Swept gives a provider the ownership rule for these marks, and allows sweeps.
+func Swept(provider string) ProviderOption {
+	return func(spec *v1alpha1.PaymentProviderSpec) {
+		Owned(provider)(spec)
+		spec.SweepPolicy = v1alpha1.SweepAllow
+	}
 }
 
 // Timeout sets how long a call may take.

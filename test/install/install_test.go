@@ -26,9 +26,10 @@ import (
 	"github.com/payops-dev/payment-session-operator/test/gen"
 )
 
-// crds are the CRDs of the four kinds.
+// crds are the CRDs of the five kinds.
 var crds = []string{
-	"crd/paymentsessions.payments.payops.dev", "crd/paymentproviders.payments.payops.dev",
+	"crd/paymentsessions.payments.payops.dev", "crd/paymentsweeps.payments.payops.dev",
+	"crd/paymentproviders.payments.payops.dev",
 	"crd/clusterpaymentproviders.payments.payops.dev", "crd/paymentproviderclasses.payments.payops.dev",
 }
 
@@ -205,7 +206,7 @@ func TestUpgrade(t *testing.T) {
 		if _, err := c.Run(previous(folder), "apply", "--server-side", "-f", "-"); err != nil {
 			t.Fatal(err)
 		}
-		c.must(t, append([]string{"kubectl", "wait", "--for=condition=Established", "--timeout=60s"}, crds...)...)
+		c.must(t, "kubectl", "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
 	}
 	namespace := c.shop(t)
 	allowed := &v1alpha1.NamespaceSelector{MatchLabels: map[string]v1alpha1.LabelValue{"team": "shop"}}
@@ -259,7 +260,7 @@ func closedSessions(t *testing.T, c *cluster, namespace string) map[string]strin
 	return versions
 }
 
-// allSpecs returns all objects of the four kinds as text.
+// allSpecs returns all objects of the kinds that the previous version has, as text.
 func allSpecs(t *testing.T, c *cluster) string {
 	t.Helper()
 	var specs []string

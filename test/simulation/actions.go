@@ -23,13 +23,15 @@ type action struct {
 }
 
 // actions are all actions, by name. The name is a part of the seeds that are kept.
-var actions = merge(userActions, accountActions, providerActions, clusterActions)
+var actions = merge(userActions, accountActions, providerActions, clusterActions, sweepActions)
 
 // focuses are sets of actions for one history each. A history in which everything happens is too busy for some things
 // to happen to one session in a row. Each name is in a set as often as its weight says.
 var focuses = func() [][]string {
 	var all [][]string
-	for _, others := range []map[string]action{{}, accountActions, providerActions, clusterActions, actions} {
+	for _, others := range []map[string]action{
+		{}, accountActions, providerActions, clusterActions, merge(accountActions, providerActions, clusterActions),
+	} {
 		weights := map[string]int{}
 		for name, action := range merge(userActions, others) {
 			weights[name] = action.weight

@@ -19,6 +19,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 )
 
 // watchCache is a manager's cache: one view for each kind, each behind the API server by a time of its own.
@@ -262,11 +264,12 @@ func sleep(ctx context.Context, duration time.Duration) bool {
 func selectable(object client.Object, path string) ([]string, error) {
 	value := reflect.ValueOf(object).Elem()
 	names := map[string][]string{
-		"spec.desiredState":     {"Spec", "DesiredState"},
-		"spec.providerRef.kind": {"Spec", "ProviderRef", "Kind"},
-		"spec.providerRef.name": {"Spec", "ProviderRef", "Name"},
+		v1alpha1.FieldDesiredState: {"Spec", "DesiredState"}, v1alpha1.FieldDeletionPolicy: {"Spec", "DeletionPolicy"},
+		v1alpha1.FieldProviderKind: {"Spec", "ProviderRef", "Kind"}, v1alpha1.FieldProviderName: {"Spec", "ProviderRef", "Name"},
 	}[path]
-	if names == nil {
+	_, isSweep := object.(*v1alpha1.PaymentSweep)
+	ofTheOther := map[bool]string{true: v1alpha1.FieldDesiredState, false: v1alpha1.FieldDeletionPolicy}[isSweep]
+	if names == nil || path == ofTheOther {
 		return nil, apierrors.NewBadRequest("field label not supported: " + path)
 	}
 	for _, name := range names {

@@ -31,6 +31,7 @@ const (
 
 // checkChange checks each change of an object. The API server is locked meanwhile.
 func (w *world) checkChange(changed change) {
+	w.noteSweep(changed)
 	w.noteAccount(changed)
 	w.checkBurst(changed)
 	w.checkOthersFinalizer(changed)

@@ -25,6 +25,15 @@ func setDefaults(object client.Object) {
 		setDefault(&object.Spec.DesiredState, v1alpha1.DesiredStateActive)
 		setDefault(&object.Spec.DeletionPolicy, v1alpha1.DeletionPolicyExpire)
 		setDefault(&object.Status.ObservedGeneration, -1)
+	case *v1alpha1.PaymentSweep:
+		setDefault(&object.Spec.ProviderRef.Kind, v1alpha1.KindPaymentProvider)
+		setDefault(&object.Spec.DesiredState, v1alpha1.DesiredStateActive)
+		setDefault(&object.Spec.DeletionPolicy, v1alpha1.DeletionPolicyRetain)
+		setDefault(&object.Spec.Limits.Sessions, 200)
+		setDefault(&object.Spec.Limits.Pages, 100)
+		setDefaultDuration(&object.Spec.Interval, 10*time.Minute)
+		setDefaultDuration(&object.Spec.Lookback, 7*24*time.Hour)
+		setDefault(&object.Status.ObservedGeneration, -1)
 	case *v1alpha1.PaymentProvider:
 		setProviderDefaults(&object.Spec, &object.Status)
 	case *v1alpha1.ClusterPaymentProvider:

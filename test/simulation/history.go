@@ -7,6 +7,7 @@ import (
 	"flag"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,8 +29,10 @@ type plan struct {
 	Serial bool `json:"serial"`
 	// Patient histories wait at their end until the longest backoff is over. The others change the accounts instead,
 	// after which everything is tried at once.
-	Patient bool   `json:"patient"`
-	Steps   []step `json:"steps"`
+	Patient bool `json:"patient"`
+	// Sweeps says that applications open payments without an object, and that there may be sweeps.
+	Sweeps bool   `json:"sweeps"`
+	Steps  []step `json:"steps"`
 }
 
 // step is one action, after a pause. What the action leaves open follows from its salt.
@@ -76,8 +79,16 @@ func drawPlan(t *rapid.T) plan {
 		Provider: gen.Providers[random.IntN(len(gen.Providers))], Favourite: random.IntN(4),
 	}
 	names := drawActions(random)
+	if *only == "" && random.IntN(5) == 0 {
+		names = sweepThemes[random.IntN(len(sweepThemes))]
+	}
+	drawn.Sweeps = slices.ContainsFunc(names, func(name string) bool { return sweepActions[name].do != nil })
 	// Without a session most actions do nothing.
-	drawn.Steps = []step{{Action: "create", Salt: random.Uint64()}}
+	first := "create"
+	if drawn.Sweeps {
+		first = "create sweep"
+	}
+	drawn.Steps = []step{{Action: first, Salt: random.Uint64()}}
 	for _, keep := range kept {
 		next := step{
 			Action: names[random.IntN(len(names))], Pause: pauses[random.IntN(len(pauses))], Salt: random.Uint64(),
@@ -129,7 +140,9 @@ func (p plan) run() *world {
 	w.checkLate()
 	w.checkBudget()
 	w.heal(p.Patient || w.haunted != "")
+	w.healSweeps()
 	w.checkAtRest()
+	w.checkSweepsAtRest()
 	w.checkIdle()
 	w.checkAccountsLeft()
 	w.cancel()

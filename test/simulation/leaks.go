@@ -23,8 +23,12 @@ func (w *world) checkLeaks(process *process) {
 	for _, of := range w.all() {
 		present[string(of.UID)], present[client.ObjectKeyFromObject(of).String()] = true, true
 	}
+	for _, of := range w.sweeps() {
+		present[string(of.UID)], present[client.ObjectKeyFromObject(of).String()] = true, true
+	}
 	search := &leakSearch{seen: map[unsafe.Pointer]bool{}, found: func(path, key string) {
-		if !present[key] {
+		sweep, _, _ := strings.Cut(key, "/")
+		if !present[key] && !present[sweep] {
 			w.findf("%s still has %s, which no longer exists", path, key)
 		}
 	}}
@@ -38,6 +42,9 @@ func (w *world) checkAccountsLeft() {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
 	present := 0
+	if w.strays != nil {
+		present++
+	}
 	for _, key := range w.accountKeys() {
 		if w.providerAt(key) != nil {
 			present++

@@ -64,7 +64,7 @@ func (w *world) startProcess() *process {
 		writes: map[types.UID]string{},
 	}
 	options := controllers.Options{
-		Workers: 2, SecretNamespace: operatorNamespace, DryRun: w.dryRun, AllowPrivate: true,
+		Workers: 2, SecretNamespace: operatorNamespace, ClusterName: clusterName, DryRun: w.dryRun, AllowPrivate: true,
 		Now: w.clock, Jitter: w.chaos.jitter, Metrics: prometheus.NewRegistry(), Audit: logr.Discard(),
 		WriteLease: controllers.NewWriteLease(nil), Definitions: definitions,
 		NewDoor: p.newDoor, NewQueue: newQueue,

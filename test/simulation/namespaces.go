@@ -4,6 +4,7 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +27,10 @@ func (w *world) deleteNamespace(name string) {
 	}
 	w.sayf("a user deletes namespace %s", name)
 	w.must(w.server.delete(namespace, client.DeleteOptions{}))
+	contents := contents
+	if w.strays != nil {
+		contents = append(slices.Clone(contents), v1alpha1.KindPaymentSweep)
+	}
 	order := w.chaos.permutation(len(contents))
 	w.background.Go(func() {
 		for w.alive() {

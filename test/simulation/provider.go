@@ -116,13 +116,23 @@ func (d *door) Do(ctx context.Context, request *http.Request) (*httpx.Reply, err
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	made := world.exchangeOf(request.WithContext(ctx))
-	d.checkPause(made)
-	world.checkStart(d.process, made)
+	isStray := world.isStray(made)
+	if !isStray {
+		d.checkPause(made)
+		world.checkStart(d.process, made)
+	}
 	if !sleep(ctx, world.chaos.between(time.Millisecond, 200*time.Millisecond)) {
 		return nil, errTimeout
 	}
 	if d.process.dead.Load() {
 		return nil, errDead
+	}
+	if isStray {
+		reply, err := d.serveStray(made)
+		if d.process.burn() {
+			return nil, errDead
+		}
+		return reply, err
 	}
 	world.serve(made)
 	if d.process.burn() {

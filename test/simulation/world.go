@@ -88,6 +88,9 @@ type world struct {
 	flooded bool
 	// uninstalled is when the CRD of sessions was deleted; zero where it was not.
 	uninstalled time.Time
+
+	// strays are the payments that sweeps are about; nil for a history without sweeps.
+	strays *strays
 }
 
 func newWorld(p plan) *world {
@@ -110,7 +113,7 @@ func newWorld(p plan) *world {
 	}
 	for _, kind := range []string{
 		v1alpha1.KindPaymentSession, v1alpha1.KindPaymentProvider, v1alpha1.KindClusterPaymentProvider,
-		v1alpha1.KindPaymentProviderClass,
+		v1alpha1.KindPaymentProviderClass, v1alpha1.KindPaymentSweep,
 	} {
 		w.must(w.server.create(crdOf(kind)))
 	}
@@ -120,6 +123,9 @@ func newWorld(p plan) *world {
 		types.UID("class-"+w.provider))
 	w.setKeys(simulator.Keys()[w.provider])
 	w.addDecoys()
+	if p.Sweeps {
+		w.addSwept()
+	}
 	return w
 }
 

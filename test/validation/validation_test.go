@@ -43,7 +43,7 @@ func parse(t *testing.T, kind, spec string) *unstructured.Unstructured {
 	object.Object["spec"] = content
 	object.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 	object.SetGenerateName("case-")
-	if kind == "PaymentSession" || kind == "PaymentProvider" {
+	if kind == "PaymentSession" || kind == "PaymentSweep" || kind == "PaymentProvider" {
 		object.SetNamespace("default")
 	}
 	return object
@@ -53,6 +53,7 @@ func parse(t *testing.T, kind, spec string) *unstructured.Unstructured {
 // It must reject values that the operator could not decode.
 func TestCreate(t *testing.T) {
 	const session = "providerRef: {name: omise}\nsessionID: chrg_test_1\n"
+	const sweep = "providerRef: {name: omise}\n"
 	const provider = "className: omise\ncredentialsSecretRef: {name: omise}\n"
 	type classSpec = v1alpha1.PaymentProviderClassSpec
 	class := func(change func(*classSpec)) string {
@@ -135,6 +136,19 @@ func TestCreate(t *testing.T) {
 			{"a selector with an invalid key", provider + "allowedNamespaces: {matchLabels: {'a b': c}}", "must be a label key"},
 			{"a selector with an invalid value", provider + "allowedNamespaces: {matchLabels: {a: 'b c'}}", "allowedNamespaces.matchLabels"},
 		},
+		"PaymentSweep": {
+			{"minimal", sweep, ""},
+			{"everything", sweep + "deletionPolicy: Expire\ndesiredState: expired\nwhere: session.state == 'active'\n" +
+				"interval: 0s\nlookback: 2160h\nlimits: {sessions: 1, pages: 1000}\nsuspend: true", ""},
+			{"no provider", "deletionPolicy: Expire", "spec.providerRef: Required"},
+			{"an interval below a minute", sweep + "interval: 30s", "interval must be a duration from 1m to 24h"},
+			{"an interval above a day", sweep + "interval: 25h", "interval must be a duration from 1m to 24h"},
+			{"a lookback of a year", sweep + "lookback: 8760h", "lookback must be a duration"},
+			{"a lookback of no time", sweep + "lookback: 0s", "lookback must be a duration"},
+			{"no session", sweep + "limits: {sessions: 0}", "should be greater than or equal to 1"},
+			{"very many pages", sweep + "limits: {pages: 1001}", "should be less than or equal to 1000"},
+			{"an unknown policy", sweep + "deletionPolicy: Orphan", "Unsupported value"},
+		},
 		"PaymentProviderClass": {
 			{"a shipped class", class(func(*classSpec) {}), ""},
 			{"a path with a query", class(func(c *classSpec) { c.Expire.Path = "/{id}?a=b" }), "spec.expire.path"},
@@ -165,7 +179,7 @@ func TestCreate(t *testing.T) {
 	}
 	// A single object that does not decode would break the operator's watch of all objects of its kind.
 	for _, list := range []client.ObjectList{
-		&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentProviderList{},
+		&v1alpha1.PaymentSessionList{}, &v1alpha1.PaymentSweepList{}, &v1alpha1.PaymentProviderList{},
 		&v1alpha1.ClusterPaymentProviderList{}, &v1alpha1.PaymentProviderClassList{},
 	} {
 		if err := cluster.List(t.Context(), list); err != nil {

@@ -1,4 +1,4 @@
--- Computes the health of all four kinds from their conditions: Stalled needs a person, Reconciling continues
+-- Computes the health of all five kinds from their conditions: Stalled needs a person, Reconciling continues
 -- automatically, Ready is in the state that the spec asks for. Conditions of an older generation are ignored.
 -- https://argo-cd.readthedocs.io/en/stable/operator-manual/health/#custom-health-checks
 local function condition(kind)

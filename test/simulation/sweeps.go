@@ -1,0 +1,486 @@
+// Copyright The Payment Session Operator Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
+	"github.com/payops-dev/payment-session-operator/internal/httpx"
+	"github.com/payops-dev/payment-session-operator/internal/simulator"
+	"github.com/payops-dev/payment-session-operator/internal/sweep"
+	"github.com/payops-dev/payment-session-operator/test/gen"
+)
+
+const (
+	// sweptProvider is the provider object of the account that sweeps list, and cluster the name of the cluster.
+	sweptProvider, clusterName = "swept", "sim"
+	// settled is how long after the end of all faults sweeps may still wait: passes back off up to five minutes.
+	settled = 15 * time.Minute
+)
+
+// strays are the payments that an application has opened and that no object names. They are at an account of their own,
+// so that nothing else is about them.
+type strays struct {
+	class string
+
+	mu sync.Mutex
+	// owners are whose they are, by id.
+	owners map[string]string
+	count  int
+	// wanted is until when a sweep of a namespace wanted its sessions expired, and denied since when the provider object
+	// does not allow it; zero while it does.
+	wanted map[string]time.Time
+	denied time.Time
+	// fails is the number of calls that fail from now on, and how.
+	fails int
+	how   string
+	// pages counts the calls to list.
+	pages int
+}
+
+// addSwept creates the account of the strays. Its class is another one than that of the other accounts.
+func (w *world) addSwept() {
+	class := "omise"
+	if w.provider == class {
+		class = "txn"
+	}
+	w.strays = &strays{class: class, owners: map[string]string{}, wanted: map[string]time.Time{}}
+	w.must(w.server.create(gen.Class(class)))
+	w.server.setUID(&v1alpha1.PaymentProviderClass{ObjectMeta: metav1.ObjectMeta{Name: class}}, types.UID("class-"+class))
+	secret := gen.Secret(operatorNamespace, class)
+	w.must(w.server.create(secret))
+	provider := gen.ClusterPaymentProvider(sweptProvider, class, &v1alpha1.NamespaceSelector{},
+		gen.Endpoint(hosts[0]+"/"+class), gen.Swept(class))
+	w.must(w.server.create(provider))
+}
+
+// sweptAt reads the provider object of the strays.
+func (w *world) sweptAt() *v1alpha1.ClusterPaymentProvider {
+	provider := &v1alpha1.ClusterPaymentProvider{}
+	w.must(w.server.get(types.NamespacedName{Name: sweptProvider}, provider))
+	return provider
+}
+
+// isStray reports whether a call is about the account of the strays.
+func (w *world) isStray(made *exchange) bool {
+	return w.strays != nil && made.provider == w.strays.class
+}
+
+// sweepActions are what happens to sweeps, and to the payments that they are about.
+var sweepActions = map[string]action{
+	"open strays": {6, func(w *world, s step) {
+		namespace := choose(s, "namespace", namespaces...)
+		if w.isTerminating(namespace) {
+			return
+		}
+		for i := range 1 + s.roll("many", 3) {
+			owner := choose(s, fmt.Sprint("owner", i), clusterName+"/"+namespace, clusterName+"/"+namespace,
+				clusterName+"/"+namespace, "other/"+namespace, "", clusterName+"/elsewhere")
+			w.openStray(owner)
+		}
+	}},
+	"create sweep": {5, func(w *world, s step) {
+		namespace := choose(s, "namespace", namespaces...)
+		made := gen.Sweep(namespace, fmt.Sprint("sweep-", s.roll("name", 2)), sweptProvider)
+		made.Spec.ProviderRef.Kind = v1alpha1.KindClusterPaymentProvider
+		if s.roll("policy", 4) == 0 {
+			gen.Reporting(made)
+		}
+		made.Spec.DesiredState = choose(s, "state", v1alpha1.DesiredStateActive, v1alpha1.DesiredStateActive,
+			v1alpha1.DesiredStateExpired)
+		made.Spec.Limits = v1alpha1.SweepLimits{Sessions: choose[int32](s, "limit", 200, 200, 2), Pages: 100}
+		if w.server.create(made) == nil {
+			w.sayf("a user creates sweep %s: %s, %s, %d sessions", nameOf(made), made.Spec.DeletionPolicy,
+				made.Spec.DesiredState, made.Spec.Limits.Sessions)
+		}
+	}},
+	"change sweep": {3, onSweep(func(w *world, of *v1alpha1.PaymentSweep, s step) {
+		patch := choose(s, "patch", `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`,
+			`{"spec":{"deletionPolicy":"Retain"}}`, `{"spec":{"deletionPolicy":"Expire"}}`,
+			`{"spec":{"desiredState":"expired"}}`, `{"spec":{"desiredState":"active"}}`,
+			`{"spec":{"limits":{"sessions":2}}}`, `{"spec":{"limits":{"sessions":200}}}`,
+			`{"spec":{"where":"session.state == 'active'"}}`, `{"metadata":{"annotations":{"payments.payops.dev/reconcile-at":"`+
+				strconv.FormatUint(s.Salt, 10)+`"}}}`)
+		w.sayf("a user changes sweep %s: %s", nameOf(of), patch)
+		w.change(of, patch)
+	})},
+	"delete sweep": {2, onSweep(func(w *world, of *v1alpha1.PaymentSweep, _ step) {
+		w.sayf("a user deletes sweep %s", nameOf(of))
+		w.remove(of)
+	})},
+	"change swept": {2, func(w *world, s step) {
+		patch := choose(s, "patch", `{"spec":{"sweepPolicy":"Deny"}}`, `{"spec":{"sweepPolicy":"Allow"}}`,
+			`{"spec":{"ownership":{"owner":"'' + string(body.nothing)"}}}`, `{"spec":{"ownership":{"self":"'no' + namespaceObject.metadata.name"}}}`,
+			fmt.Sprintf(`{"spec":{"ownership":{"owner":%q,"self":""}}}`, gen.Marks(w.strays.class)),
+			`{"spec":{"rateLimit":{"requests":1,"per":"2s","burst":1}}}`)
+		w.sayf("a user changes the provider object of the sweeps: %s", patch)
+		w.change(w.sweptAt(), patch)
+	}},
+	"lag": {2, func(w *world, s step) {
+		lag := choose(s, "lag", 0, 5*time.Second, 25*time.Second)
+		w.sayf("new sessions are listed %s late", lag)
+		w.sites[0].upstreams.SetListLag(lag)
+	}},
+	"break strays": {3, func(w *world, s step) {
+		w.breakStrays(1+s.roll("many", 6), choose(s, "how", "500", "429", "drop", "401", "page", "late"))
+	}},
+	"tear down":  {4, onSweep((*world).tearDown)},
+	"stop sweep": {4, (*world).stopSweep},
+	"pay stray": {2, func(w *world, s step) {
+		if id := w.pickStray(s); id != "" {
+			w.sayf("stray %s is paid", id)
+			w.sites[0].upstreams.SetState(w.strays.class, id, simulator.Paid)
+		}
+	}},
+}
+
+// tearDown deletes the namespace of a sweep just after an application has opened its last payments there.
+func (w *world) tearDown(of *v1alpha1.PaymentSweep, s step) {
+	if w.isTerminating(of.Namespace) {
+		return
+	}
+	lag := choose(s, "lag", 0, 5*time.Second, 25*time.Second)
+	w.sayf("new sessions are listed %s late", lag)
+	w.sites[0].upstreams.SetListLag(lag)
+	for range 1 + s.roll("many", 3) {
+		w.openStray(clusterName + "/" + of.Namespace)
+	}
+	sleep(w.ctx, choose(s, "moment", 0, 20*time.Millisecond, 300*time.Millisecond, 4*time.Second))
+	if s.roll("broken", 2) == 0 {
+		w.breakStrays(1+s.roll("fails", 8), choose(s, "how", "500", "429", "drop", "page", "late"))
+	}
+	w.deleteNamespace(of.Namespace)
+}
+
+// stopSweep lets a sweep expire payments, and stops it while it does.
+func (w *world) stopSweep(s step) {
+	namespace := choose(s, "namespace", namespaces...)
+	if w.isTerminating(namespace) {
+		return
+	}
+	if s.roll("slow", 2) == 0 {
+		w.change(w.sweptAt(), `{"spec":{"rateLimit":{"requests":1,"per":"2s","burst":1}}}`)
+	}
+	for range 2 + s.roll("many", 3) {
+		w.openStray(clusterName + "/" + namespace)
+	}
+	made := gen.Sweep(namespace, "stopped", sweptProvider, gen.Reporting)
+	made.Spec.ProviderRef.Kind, made.Spec.DesiredState = v1alpha1.KindClusterPaymentProvider, v1alpha1.DesiredStateExpired
+	w.sayf("a user creates sweep %s, which expires what it finds", nameOf(made))
+	_ = w.server.create(made)
+	sleep(w.ctx, choose(s, "gap", 100*time.Millisecond, 400*time.Millisecond, 2*time.Second, 5*time.Second))
+	if s.roll("stale", 2) == 0 {
+		w.stall(s)
+	}
+	patch := choose(s, "patch", `{"spec":{"suspend":true}}`, `{"spec":{"desiredState":"active"}}`, "")
+	if patch == "" {
+		w.sayf("a user deletes sweep %s", nameOf(made))
+		w.remove(made)
+		return
+	}
+	w.sayf("a user changes sweep %s: %s", nameOf(made), patch)
+	w.change(made, patch)
+}
+
+// breakStrays lets the next calls of sweeps fail.
+func (w *world) breakStrays(count int, how string) {
+	w.strays.mu.Lock()
+	w.strays.fails, w.strays.how = count, how
+	w.strays.mu.Unlock()
+	w.sayf("the next %d calls of sweeps end with: %s", count, how)
+}
+
+// sweepThemes are sets of actions around sweeps.
+var sweepThemes = [][]string{
+	{"open strays", "create sweep", "delete namespace", "create namespace"},
+	{"create sweep", "tear down", "create namespace"},
+	{"create sweep", "tear down", "create namespace", "two leaders", "one leader", "kill soon", "failing API"},
+	{"stop sweep"},
+	{"stop sweep", "stale caches", "conflicts", "calm", "restart"},
+	{"open strays", "create sweep", "delete namespace", "break strays", "lag"},
+	{"open strays", "create sweep", "change sweep", "delete namespace", "create namespace"},
+	{"open strays", "create sweep", "change sweep", "delete sweep", "create namespace"},
+	{"open strays", "create sweep", "change swept", "delete namespace", "create namespace"},
+	{"open strays", "create sweep", "delete namespace", "kill soon", "restart", "failing API"},
+	{"open strays", "create sweep", "delete namespace", "two leaders", "one leader", "stale caches"},
+	{"open strays", "create sweep", "change sweep", "stale caches", "conflicts", "calm", "delete namespace"},
+	{"open strays", "create sweep", "delete namespace", "pay stray", "break strays", "lag", "change sweep"},
+}
+
+func onSweep(do func(w *world, of *v1alpha1.PaymentSweep, s step)) func(*world, step) {
+	return func(w *world, s step) {
+		if all := w.sweeps(); len(all) > 0 {
+			do(w, all[s.roll("sweep", len(all))], s)
+		}
+	}
+}
+
+// sweeps returns the sweeps in the API server.
+func (w *world) sweeps() []*v1alpha1.PaymentSweep {
+	var found []*v1alpha1.PaymentSweep
+	for _, object := range w.server.list(v1alpha1.KindPaymentSweep, "") {
+		of, _ := object.(*v1alpha1.PaymentSweep)
+		found = append(found, of)
+	}
+	return found
+}
+
+func (w *world) openStray(owner string) {
+	known := w.strays
+	known.mu.Lock()
+	known.count++
+	id := gen.ID(known.class, 100+known.count)
+	known.owners[id] = owner
+	known.mu.Unlock()
+	w.register(id)
+	w.sayf("an application opens stray %s of %q", id, owner)
+	w.sites[0].upstreams.Add(simulator.Object{Provider: known.class, ID: id, State: simulator.Open, Owner: owner})
+}
+
+func (w *world) pickStray(s step) string {
+	w.strays.mu.Lock()
+	defer w.strays.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(w.strays.owners))
+	if len(ids) == 0 {
+		return ""
+	}
+	return ids[s.roll("stray", len(ids))]
+}
+
+// ownedOpen returns the ids of the strays of a namespace that can be paid.
+func (w *world) ownedOpen(namespace string) []string {
+	w.strays.mu.Lock()
+	defer w.strays.mu.Unlock()
+	var open []string
+	for _, id := range slices.Sorted(maps.Keys(w.strays.owners)) {
+		if w.strays.owners[id] == clusterName+"/"+namespace && isPayable(w.sites[0].upstreams.State(w.strays.class, id)) {
+			open = append(open, id)
+		}
+	}
+	return open
+}
+
+// wantsSweep reports whether a sweep wants its sessions expired now. The API server is locked.
+func (w *world) wantsSweep(of *v1alpha1.PaymentSweep) bool {
+	if of.Spec.Suspend || w.dryRun {
+		return false
+	}
+	if !isDeletingObject(of) {
+		return of.Spec.DesiredState == v1alpha1.DesiredStateExpired
+	}
+	namespace := w.server.objects[objectKey{"Namespace", types.NamespacedName{Name: of.Namespace}}]
+	return of.Spec.DeletionPolicy == v1alpha1.DeletionPolicyExpire && sweep.HasFinalizer(of) &&
+		namespace != nil && !namespace.GetDeletionTimestamp().IsZero()
+}
+
+func isDeletingObject(object client.Object) bool { return !object.GetDeletionTimestamp().IsZero() }
+
+// noteSweep keeps what is known about sweeps and their provider object up to date, and checks the end of a sweep. The
+// API server is locked.
+func (w *world) noteSweep(changed change) {
+	if w.strays == nil {
+		return
+	}
+	if provider, ok := changed.after.(*v1alpha1.ClusterPaymentProvider); ok && provider.Name == sweptProvider {
+		allows := provider.Spec.SweepPolicy == v1alpha1.SweepAllow
+		w.strays.mu.Lock()
+		switch {
+		case allows:
+			w.strays.denied = time.Time{}
+		case w.strays.denied.IsZero():
+			w.strays.denied = time.Now()
+		}
+		w.strays.mu.Unlock()
+	}
+	before, _ := changed.before.(*v1alpha1.PaymentSweep)
+	after, _ := changed.after.(*v1alpha1.PaymentSweep)
+	if before != nil && w.wantsSweep(before) {
+		w.strays.mu.Lock()
+		w.strays.wanted[before.Namespace] = time.Now()
+		w.strays.mu.Unlock()
+	}
+	if after != nil {
+		w.checkPlan(after)
+	}
+	wasHeld := before != nil && isDeletingObject(before) && sweep.HasFinalizer(before)
+	if wasHeld && (after == nil || !sweep.HasFinalizer(after)) {
+		w.checkSwept(before)
+	}
+}
+
+// checkPlan refuses that a plan names the session of another owner.
+func (w *world) checkPlan(of *v1alpha1.PaymentSweep) {
+	if of.Status.Plan == nil {
+		return
+	}
+	w.strays.mu.Lock()
+	defer w.strays.mu.Unlock()
+	for _, planned := range of.Status.Plan.Sessions {
+		if owner := w.strays.owners[planned.ID]; owner != clusterName+"/"+of.Namespace {
+			w.findf("the plan of sweep %s names stray %s of %q", nameOf(of), planned.ID, owner)
+		}
+	}
+}
+
+// checkSwept refuses that a sweep which holds its namespace is released while a session of the namespace can be paid.
+// The API server is locked.
+func (w *world) checkSwept(of *v1alpha1.PaymentSweep) {
+	w.strays.mu.Lock()
+	isDenied := !w.strays.denied.IsZero()
+	w.strays.mu.Unlock()
+	if of.Spec.DeletionPolicy != v1alpha1.DeletionPolicyExpire || !w.wantsSweep(of) && !of.Spec.Suspend || isDenied ||
+		w.ruleChanged() {
+		return
+	}
+	if open := w.ownedOpen(of.Namespace); len(open) > 0 {
+		w.findf("sweep %s is released, and %q can still be paid", nameOf(of), open)
+	}
+}
+
+// ruleChanged reports whether the rule says something else than the owners in the books. The API server is locked.
+func (w *world) ruleChanged() bool {
+	key := objectKey{v1alpha1.KindClusterPaymentProvider, types.NamespacedName{Name: sweptProvider}}
+	provider, _ := w.server.objects[key].(*v1alpha1.ClusterPaymentProvider)
+	return provider == nil || provider.Spec.Ownership.Owner != gen.Marks(w.strays.class) || provider.Spec.Ownership.Self != ""
+}
+
+// serveStray makes a call of a sweep, with the faults that were drawn for it.
+func (d *door) serveStray(made *exchange) (*httpx.Reply, error) {
+	world := d.process.world
+	known := world.strays
+	isList := made.id == ""
+	if made.operation == simulator.Expire {
+		world.checkStray(made)
+	}
+	known.mu.Lock()
+	how := ""
+	if isList {
+		known.pages++
+	}
+	if known.fails > 0 && (known.how != "page" || isList) {
+		known.fails--
+		how = known.how
+	}
+	known.mu.Unlock()
+	reply := httptest.NewRecorder()
+	switch how {
+	case "500", "429", "401":
+		codes := map[string]int{"500": http.StatusInternalServerError, "429": http.StatusTooManyRequests, "401": http.StatusUnauthorized}
+		reply.WriteHeader(codes[how])
+	case "page":
+		reply.Header().Set("Content-Type", "text/html")
+		_, _ = reply.WriteString("<html>maintenance</html>")
+	case "late":
+		made.site.handler.ServeHTTP(httptest.NewRecorder(), made.request)
+		return nil, errTimeout
+	case "drop":
+		return nil, errors.New("EOF")
+	default:
+		made.site.handler.ServeHTTP(reply, made.request)
+	}
+	world.detailf("sweep: %s %s: %d %s", made.operation, made.id, reply.Code, how)
+	return &httpx.Reply{Code: reply.Code, Header: reply.Header(), Body: reply.Body.Bytes()}, nil
+}
+
+// checkStray refuses an expire call about a stray that no sweep of its owner wants.
+func (w *world) checkStray(made *exchange) {
+	const late = 3 * time.Second
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	w.strays.mu.Lock()
+	owner, denied := w.strays.owners[made.id], w.strays.denied
+	w.strays.mu.Unlock()
+	cluster, namespace, _ := strings.Cut(owner, "/")
+	switch {
+	case w.dryRun:
+		w.findf("a dry run expires stray %s", made.id)
+		return
+	case cluster != clusterName || namespace == "":
+		w.findf("stray %s of %q is to be expired", made.id, owner)
+		return
+	case !denied.IsZero() && time.Since(denied) > stale:
+		w.findf("stray %s is to be expired, and sweeps have not been allowed for %s", made.id, time.Since(denied))
+	}
+	for _, object := range w.server.objects {
+		if of, ok := object.(*v1alpha1.PaymentSweep); ok && of.Namespace == namespace && w.wantsSweep(of) {
+			return
+		}
+	}
+	w.strays.mu.Lock()
+	since := time.Since(w.strays.wanted[namespace])
+	w.strays.mu.Unlock()
+	if since > late {
+		w.findf("stray %s of %q is to be expired, and no sweep has wanted that for %s", made.id, owner, since)
+	}
+}
+
+// healSweeps ends what disturbs sweeps.
+func (w *world) healSweeps() {
+	if w.strays == nil {
+		return
+	}
+	w.strays.mu.Lock()
+	w.strays.fails = 0
+	w.strays.mu.Unlock()
+	w.sites[0].upstreams.SetListLag(0)
+	w.change(w.sweptAt(), fmt.Sprintf(`{"spec":{"sweepPolicy":"Allow","ownership":{"owner":%q,"self":null},`+
+		`"rateLimit":{"requests":10,"per":"1s","burst":20}}}`, gen.Marks(w.strays.class)))
+	for _, of := range w.sweeps() {
+		w.change(of, `{"spec":{"suspend":false,"limits":{"sessions":200}}}`)
+	}
+	sleep(w.ctx, settled)
+}
+
+// checkSweepsAtRest refuses that a sweep waits although nothing disturbs it, and that one which expires in each pass
+// has left something.
+func (w *world) checkSweepsAtRest() {
+	if w.strays == nil || w.dryRun {
+		return
+	}
+	for _, of := range w.sweeps() {
+		ready := readyOf(of)
+		switch {
+		case isDeletingObject(of):
+			w.findf("sweep %s is not gone: %s", nameOf(of), ready)
+		case !strings.HasPrefix(ready, v1alpha1.ReasonPlanned):
+			w.findf("sweep %s is not Ready: %s", nameOf(of), ready)
+		case of.Spec.DesiredState == v1alpha1.DesiredStateExpired && len(w.ownedOpen(of.Namespace)) > 0:
+			w.findf("sweep %s has left %q", nameOf(of), w.ownedOpen(of.Namespace))
+		}
+	}
+	w.strays.mu.Lock()
+	before := w.strays.pages
+	w.strays.mu.Unlock()
+	sleep(w.ctx, time.Hour)
+	w.strays.mu.Lock()
+	defer w.strays.mu.Unlock()
+	// A page has 50 items or more, and some lists end with an empty one.
+	if pages := w.strays.pages - before; pages > 8*(2+w.strays.count/50) {
+		w.findf("sweeps have made %d calls to list in an hour in which nothing happens", pages)
+	}
+}
+
+// readyOf returns the reason and the message of a sweep.
+func readyOf(of *v1alpha1.PaymentSweep) string {
+	for _, condition := range of.Status.Conditions {
+		if condition.Type == v1alpha1.ConditionReady {
+			return condition.Reason + ": " + condition.Message
+		}
+	}
+	return "no status"
+}
