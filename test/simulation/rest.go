@@ -47,15 +47,15 @@ func (w *world) heal(patient bool) {
 			}
 		}
 	}
-	for len(w.running()) > 1 {
-		w.end((*process).stop)
-	}
+	w.endOthers()
 	w.releaseOthers()
 	w.disturbAccounts()
 	// What is still being deleted can be created only when it is gone.
 	for range 10 {
 		w.restoreAll(patient)
 		sleep(w.ctx, 3*time.Minute)
+		// One that has died may have been replaced only now.
+		w.endOthers()
 		if !slices.ContainsFunc(w.accountKeys(), w.isIncomplete) {
 			break
 		}
@@ -75,6 +75,13 @@ func (w *world) heal(patient bool) {
 		}
 	}
 	sleep(w.ctx, 20*time.Minute)
+}
+
+// endOthers ends all manager processes but the one that was started last.
+func (w *world) endOthers() {
+	for len(w.running()) > 1 {
+		w.end((*process).stop)
+	}
 }
 
 // restoreAll creates what is missing of all accounts, and sets them as they were.

@@ -307,7 +307,8 @@ func (w *world) noteSweep(changed change) {
 		}
 		w.strays.mu.Unlock()
 	}
-	before, _ := changed.before.(*v1alpha1.PaymentSweep)
+	// Where an object goes, before is what was left of it.
+	before, _ := changed.was.(*v1alpha1.PaymentSweep)
 	after, _ := changed.after.(*v1alpha1.PaymentSweep)
 	if before != nil && w.wantsSweep(before) {
 		w.strays.mu.Lock()
