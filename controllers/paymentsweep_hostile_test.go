@@ -29,17 +29,22 @@ func (w *world) pass(t *testing.T, sweep *v1alpha1.PaymentSweep, value string) {
 	})
 }
 
+// refusedSweep makes a sweep that tries to expire a session, which the provider refuses.
+func (w *world) refusedSweep(t *testing.T) (sweep *v1alpha1.PaymentSweep, id string) {
+	t.Helper()
+	w.provide(t, "omise", gen.Swept("omise"))
+	id = gen.ID("omise", 1)
+	w.upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Pending, Owner: w.own()})
+	sweep = gen.Sweep(w.namespace, "omise", "omise", expiringNow)
+	w.create(t, sweep)
+	return await.Reason(t, w, sweep, v1alpha1.ReasonExpireRefused), id
+}
+
 // TestSweepLeavesWhatBecomesRetained registers a session with Retain that a sweep tries to expire, and then deletes the
 // object: the session is left alone from then on.
 func TestSweepLeavesWhatBecomesRetained(t *testing.T) {
 	w := newWorld(t, inCluster)
-	w.provide(t, "omise", gen.Swept("omise"))
-	id := gen.ID("omise", 1)
-	// The provider refuses to expire it.
-	w.upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Pending, Owner: w.own()})
-	sweep := gen.Sweep(w.namespace, "omise", "omise", expiringNow)
-	w.create(t, sweep)
-	await.Reason(t, w, sweep, v1alpha1.ReasonExpireRefused)
+	sweep, id := w.refusedSweep(t)
 	object := gen.Session(w.namespace, "keep", "omise", id, gen.Active, gen.Retained)
 	w.create(t, object)
 	await.Until(t, w, sweep, "it is retained", func(s *v1alpha1.PaymentSweep) bool {
@@ -152,12 +157,7 @@ func TestSweepLeavesObjectsOfOtherProviders(t *testing.T) {
 // TestSweepLeavesWhatWhereExcludes edits where while a session cannot be expired: the sweep does not try again.
 func TestSweepLeavesWhatWhereExcludes(t *testing.T) {
 	w := newWorld(t, inCluster)
-	w.provide(t, "omise", gen.Swept("omise"))
-	id := gen.ID("omise", 1)
-	w.upstreams.Add(simulator.Object{Provider: "omise", ID: id, State: simulator.Pending, Owner: w.own()})
-	sweep := gen.Sweep(w.namespace, "omise", "omise", expiringNow)
-	w.create(t, sweep)
-	await.Reason(t, w, sweep, v1alpha1.ReasonExpireRefused)
+	sweep, id := w.refusedSweep(t)
 	w.change(t, sweep, fmt.Sprintf(`{"spec":{"where":"session.id != '%s'"}}`, id))
 	w.upstreams.SetState("omise", id, simulator.Open)
 	said := await.Reason(t, w, sweep, v1alpha1.ReasonPlanned)

@@ -217,13 +217,8 @@ func (s *sweepState) retainedWith(status []string) []string {
 		known[id] = true
 		delete(s.retained, id)
 	}
-	return slices.Sorted(maps.Keys(merged(known, s.retained)))
-}
-
-func merged(a, b map[string]bool) map[string]bool {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return all
+	maps.Copy(known, s.retained)
+	return slices.Sorted(maps.Keys(known))
 }
 
 // change marks the objects of the namespace as changed.
@@ -264,11 +259,13 @@ func (r *PaymentSweepReconciler) sessionDeleted(_ context.Context, event event.D
 // leave the session to its object.
 func (r *PaymentSweepReconciler) sessionChanged(object client.Object, queue sweepQueue, isNews bool) {
 	of, ok := object.(*v1alpha1.PaymentSession)
-	if !ok {
+	retains := ok && of.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
+	if !ok || !retains && !isNews {
+		// Most updates are of a status.
 		return
 	}
 	for name, state := range r.states.inNamespace(of.Namespace) {
-		if of.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		if retains {
 			state.retain(of.Spec.SessionID)
 		}
 		if isNews {

@@ -195,7 +195,7 @@ func TestSweepsThatCannotBe(t *testing.T) {
 func TestSweepHolds(t *testing.T) {
 	for _, tc := range []struct {
 		because, provider, reason string
-		disturb, mend             func(t *testing.T, w *world, sweep *v1alpha1.PaymentSweep, ids []string)
+		disturb, undo             func(t *testing.T, w *world, sweep *v1alpha1.PaymentSweep, ids []string)
 		want                      simulator.State
 	}{
 		{
@@ -264,7 +264,7 @@ func TestSweepHolds(t *testing.T) {
 				ready := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
 				return !s.DeletionTimestamp.IsZero() && ready.Reason == tc.reason && strings.Contains(ready.Message, "Retain")
 			})
-			tc.mend(t, w, sweep, ids)
+			tc.undo(t, w, sweep, ids)
 			await.Gone(t, w, sweep)
 			w.assertStates(t, tc.provider, tc.want, ids[0])
 		})

@@ -315,7 +315,7 @@ func (d *decision) weigh() {
 	case d.Progress.Acting > 0, len(d.action.Expire) > 0 && d.Progress.Open == 0:
 		d.conclude(v1alpha1.ReasonSweeping, "")
 	case d.Progress.Open > 0:
-		d.conclude(d.Progress.Reason, d.Progress.Message)
+		d.concludeSession()
 	case d.deleting() && d.memory.Own > 0:
 		d.conclude(v1alpha1.ReasonSweeping, " by the deletion of their own objects")
 	case d.deleting():

@@ -197,3 +197,14 @@ func TestDecideDeletion(t *testing.T) {
 			decided{Reason: "Planned", Expired: no, Release: true, Drop: true, Payable: true}},
 	})
 }
+
+// TestWordsOfASession shows a session that is not expired in its own words, also where a pass can have the same reason.
+func TestWordsOfASession(t *testing.T) {
+	const words = "Session a: The account may not do this with the session."
+	for _, reason := range []string{"NotAllowed", "CredentialsRejected", "ProviderUnavailable", "ExpireRefused"} {
+		action := Decide(given(expiring, found("a"), handled, progress(Progress{Open: 1, Reason: reason, Message: words})))
+		if verdict := action.Verdict; verdict.Reason != reason || verdict.Message != words {
+			t.Errorf("%s: got %s: %s", reason, verdict.Reason, verdict.Message)
+		}
+	}
+}

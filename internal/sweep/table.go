@@ -33,8 +33,8 @@ type row struct {
 	unsweepable string
 }
 
-// table maps each reason to conditions, Events and messages. Reasons that are not in it are those of sessions that
-// cannot be expired: they are shown as their sessions show them.
+// table maps each reason of a sweep to conditions, Events and messages. A session that is not expired is shown with its
+// own reason and message instead.
 var table = map[string]row{
 	v1alpha1.ReasonPlanned: {
 		ready: yes, message: "%s",
@@ -64,10 +64,6 @@ var table = map[string]row{
 	},
 	v1alpha1.ReasonSuspended: {
 		ready: unknown, message: "spec.suspend is true. The operator makes no call for the sweep until it is false.",
-	},
-	v1alpha1.ReasonWouldExpire: {
-		ready: no, progress: session.Reconciling,
-		message: "The operator runs with --dry-run. It would expire the open sessions in status.plan now.",
 	},
 	v1alpha1.ReasonCredentialsRejected: {
 		ready: no, progress: session.Stalled, warns: true,

@@ -55,17 +55,23 @@ func (v *Verdict) IsNews(before []metav1.Condition) bool {
 	return ready == nil || ready.Reason != v.Reason || v.Holds && !strings.HasSuffix(ready.Message, waysOut)
 }
 
-// conclude sets the verdict of a reason. One that the table does not have is that of a session which is not expired.
-func (d *decision) conclude(reason, details string) {
+// conclude sets the verdict of a reason of the sweep itself.
+func (d *decision) conclude(reason, details string) { d.say(reason, table[reason], details) }
+
+// concludeSession sets the verdict of a session that is not expired, in the words of its own verdict. The sweep may
+// have the same reason for its passes, with other words.
+func (d *decision) concludeSession() {
+	says := row{ready: no, progress: session.Reconciling, message: "%s", warns: true}
+	if d.Progress.Stalled {
+		says.progress = session.Stalled
+	}
+	d.say(d.Progress.Reason, says, d.Progress.Message)
+}
+
+// say sets the verdict of a row.
+func (d *decision) say(reason string, says row, details string) {
 	if d.memory.Trouble != reason {
 		d.memory.Trouble, d.memory.TroubleSince = reason, d.Now
-	}
-	says, known := table[reason]
-	if !known {
-		says = row{ready: no, progress: session.Reconciling, message: "%s", warns: true}
-		if d.Progress.Stalled {
-			says.progress = session.Stalled
-		}
 	}
 	if says.patient {
 		says.progress = session.Reconciling

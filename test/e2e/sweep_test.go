@@ -124,3 +124,29 @@ func TestWhoSweepsMustBeAllowed(t *testing.T) {
 		"--clusterrole=payment-session-operator-sweeper", "--user=dev")
 	kubectl(t, manifest("allowed", ", deletionPolicy: Expire"), "apply", "-n", namespace, "--as=dev", "-f", "-")
 }
+
+// TestARegistrarMayOnlyCreate registers a session as an application's ServiceAccount does: once, and nothing else.
+func TestARegistrarMayOnlyCreate(t *testing.T) {
+	t.Parallel()
+	_, url := simulate(t)
+	namespace := newNamespace(t, url)
+	kubectl(t, "", "create", "rolebinding", "shop-registers", "-n", namespace,
+		"--clusterrole=payment-session-operator-registrar", "--serviceaccount="+namespace+":default")
+	as := "--as=system:serviceaccount:" + namespace + ":default"
+	const manifest = `{"apiVersion":"payments.payops.dev/v1alpha1","kind":"PaymentSession","metadata":{"name":"order-1042"},
+		"spec":{"providerRef":{"name":"helio"},"sessionID":"8755d0ea-14f9-4259-b092-000000000001","ttlAfterClosed":"24h"}}`
+	kubectl(t, manifest, "create", "-n", namespace, as, "-f", "-")
+	for _, tc := range []struct {
+		arguments []string
+		says      string
+	}{
+		{[]string{"create", "-f", "-"}, "already exists"},
+		{[]string{"get", "paymentsession", "order-1042"}, "forbidden"},
+		{[]string{"delete", "paymentsession", "order-1042"}, "forbidden"},
+	} {
+		output, err := plane.Run(manifest, append(tc.arguments, "-n", namespace, as)...)
+		if err == nil || !strings.Contains(output, tc.says) {
+			t.Errorf("kubectl %s: got %v, want an error that says %q", tc.arguments[0], err, tc.says)
+		}
+	}
+}
