@@ -127,14 +127,16 @@ func (w *world) ownedOpen(namespace string) []string {
 
 // wantsSweep reports whether a sweep wants its sessions expired now. The API server is locked.
 func (w *world) wantsSweep(of *v1alpha1.PaymentSweep) bool {
-	if of.Spec.Suspend || w.dryRun {
-		return false
-	}
 	if !isDeletingObject(of) {
-		return of.Spec.DesiredState == v1alpha1.DesiredStateExpired
+		return of.Spec.DesiredState == v1alpha1.DesiredStateExpired && !of.Spec.Suspend && !w.dryRun
 	}
+	return w.holdsNamespace(of) && !of.Spec.Suspend
+}
+
+// holdsNamespace reports whether a namespace that is being deleted waits for a sweep. The API server is locked.
+func (w *world) holdsNamespace(of *v1alpha1.PaymentSweep) bool {
 	namespace := w.server.objects[objectKey{"Namespace", types.NamespacedName{Name: of.Namespace}}]
-	return of.Spec.DeletionPolicy == v1alpha1.DeletionPolicyExpire && sweep.HasFinalizer(of) &&
+	return of.Spec.DeletionPolicy == v1alpha1.DeletionPolicyExpire && sweep.HasFinalizer(of) && !w.dryRun &&
 		namespace != nil && !namespace.GetDeletionTimestamp().IsZero()
 }
 
@@ -194,8 +196,7 @@ func (w *world) checkSwept(of *v1alpha1.PaymentSweep) {
 	w.strays.mu.Lock()
 	isDenied := !w.strays.denied.IsZero()
 	w.strays.mu.Unlock()
-	if of.Spec.DeletionPolicy != v1alpha1.DeletionPolicyExpire || !w.wantsSweep(of) && !of.Spec.Suspend || isDenied ||
-		w.ruleChanged() {
+	if !w.holdsNamespace(of) || isDenied || w.ruleChanged() {
 		return
 	}
 	if open := w.ownedOpen(of.Namespace); len(open) > 0 {
