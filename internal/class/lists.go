@@ -59,24 +59,32 @@ const (
 type onePage struct {
 	reply Reply
 	query url.Values
+	// token is where a request gets a token instead; nil for nowhere.
+	token *url.URL
 }
 
 // Do implements upstream.Doer.
 func (p *onePage) Do(_ context.Context, request *http.Request) (*httpx.Reply, error) {
+	if p.token != nil && request.URL.String() == p.token.String() {
+		token := Reply{Code: http.StatusOK, Body: map[string]any{"access_token": "token", "token_type": "Bearer"}}
+		return token.received(), nil
+	}
 	p.query = request.URL.Query()
 	return p.reply.received(), nil
 }
 
 // lists runs the examples of lists.
 func (r *run) lists(ctx context.Context) {
-	base, err := url.Parse("https://provider.example")
+	// The pages name the default environment's address where they name the next page by its URL.
+	base, token, err := r.class.addresses()
 	if err != nil || !r.class.Definition.Lists() {
 		return
 	}
 	for _, example := range r.file.Lists {
-		door := &onePage{}
+		door := &onePage{token: token}
 		endpoint := &upstream.Endpoint{
-			Definition: r.class.Definition, BaseURL: base, Door: door, Credentials: r.class.Definition.NamedCredentials(),
+			Definition: r.class.Definition, BaseURL: base, TokenURL: token, Door: door,
+			Credentials: r.class.Definition.NamedCredentials(),
 		}
 		listing := endpoint.List(r.now.Add(-listedFor), r.now)
 		for i, page := range example.Pages {

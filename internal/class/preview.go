@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -21,17 +22,7 @@ import (
 // has one, without the values of credentials. An empty id stands for one that matches the class's pattern.
 func (c *Class) Preview(ctx context.Context, id string) (string, error) {
 	id = cmp.Or(id, c.sampleID())
-	endpoint := ""
-	if len(c.Spec.Environments) == 0 {
-		endpoint = "https://api.example.com"
-	}
-	name := ""
-	for _, environment := range c.Spec.Environments {
-		if name == "" || environment.Default {
-			name = environment.Name
-		}
-	}
-	base, err := c.Definition.BaseURL(name, endpoint)
+	base, _, err := c.addresses()
 	if err != nil {
 		return "", err
 	}
@@ -54,6 +45,25 @@ func (c *Class) Preview(ctx context.Context, id string) (string, error) {
 	}
 	err = writeRequest(&text, operationList, request)
 	return text.String(), err
+}
+
+// addresses returns the base URL and the token URL of the default environment, or else of the first one.
+func (c *Class) addresses() (base, token *url.URL, err error) {
+	endpoint := ""
+	if len(c.Spec.Environments) == 0 {
+		endpoint = "https://api.example.com"
+	}
+	name := ""
+	for _, environment := range c.Spec.Environments {
+		if name == "" || environment.Default {
+			name = environment.Name
+		}
+	}
+	base, err = c.Definition.BaseURL(name, endpoint)
+	if err != nil {
+		return nil, nil, err
+	}
+	return base, c.Definition.TokenURL(name, endpoint, base), nil
 }
 
 // previewedSince is when the list of a preview begins: the same one each time.
