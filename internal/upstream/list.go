@@ -151,7 +151,9 @@ func (l *Listing) pageQuery() (url.Values, error) {
 		return l.query, nil
 	}
 	query := url.Values{}
-	between := activation{values: map[string]any{"since": l.since.UTC(), "until": l.until.UTC()}}
+	// Whole seconds: not every provider reads more digits.
+	since, until := l.since.UTC().Truncate(time.Second), l.until.UTC().Add(time.Second-1).Truncate(time.Second)
+	between := activation{values: map[string]any{"since": since, "until": until}}
 	for i, parameter := range spec.Query {
 		value, isText := between.eval(spec.query[i]).(types.String)
 		if !isText {

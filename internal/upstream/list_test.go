@@ -143,6 +143,27 @@ func (p *pages) Do(_ context.Context, request *http.Request) (*httpx.Reply, erro
 	return reply, nil
 }
 
+// TestListAsksForWholeSeconds lists between times that no whole seconds are. The range may only become wider.
+func TestListAsksForWholeSeconds(t *testing.T) {
+	door := &pages{answer: func(url.Values) *httpx.Reply { return body("") }}
+	class := gen.Class("omise")
+	class.Spec.List.Query = append(class.Spec.List.Query, v1alpha1.ListParameter{Name: "to", Value: "string(until)"})
+	definition, err := Compile(&class.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	since := time.Date(2026, 11, 21, 9, 0, 0, 5, time.UTC)
+	endpoint := &Endpoint{
+		Definition: definition, BaseURL: &url.URL{Scheme: "https", Host: "provider.example"}, Door: door,
+		Credentials: Credentials{"secretKey": "skey_test_1"},
+	}
+	endpoint.List(since, since.Add(time.Hour)).Next(t.Context())
+	query, err := url.ParseQuery(strings.Join(door.asked, "&"))
+	if err != nil || query.Get("from") != "2026-11-21T09:00:00Z" || query.Get("to") != "2026-11-21T10:00:01Z" {
+		t.Errorf("the list was asked for %v (%v)", door.asked, err)
+	}
+}
+
 // body makes a page of charges with these numbers, and more fields.
 func body(more string, numbers ...int) *httpx.Reply {
 	items := make([]string, 0, len(numbers))
