@@ -108,7 +108,9 @@ func TestDecideNoProof(t *testing.T) {
 		{"reconciled while the read is queued: the same read",
 			given(remembering(Memory{Next: observe, Expire: EndingAccepted})), decided{Operation: observe, Wait: pendingGrace}},
 		{"reconciled while an expire call is queued after a read: the same call",
-			given(showing("PaymentInProgress", processing), remembering(Memory{Next: expire})), decided{Operation: expire}},
+			given(showing("Expiring", active), remembering(Memory{Next: expire})), decided{Operation: expire}},
+		{"another leader reads a payment in flight while an expire call is queued: read, too",
+			given(showing("PaymentInProgress", processing), remembering(Memory{Next: expire})), decided{Operation: observe}},
 	})
 }
 

@@ -14,6 +14,10 @@ import (
 
 // plan decides on the next call where no outcome has come back.
 func (d *decision) plan() Action {
+	if d.memory.Next == v1alpha1.OperationExpire && d.Session.Status.State == v1alpha1.SessionStateProcessing {
+		// Another leader has read that a payment is in flight while the call was queued.
+		d.memory.Next = ""
+	}
 	switch {
 	case d.dryRunReason() != "":
 		return d.conclude(d.dryRunReason(), "")
