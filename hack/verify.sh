@@ -21,7 +21,7 @@ for script in hack/*.sh hack/*/*.sh .ci/run; do
   bash -n "$script"
 done
 step "kustomizations render"
-for folder in config/install config/default config/samples config/prometheus config/classes/catalogue hack/demo \
+for folder in config/install config/default config/samples config/samples/shop config/prometheus config/classes/catalogue hack/demo hack/demo/shop \
   test/e2e/testdata/* test/install/testdata/*; do
   go tool -modfile=hack/tools/go.mod kustomize build "$folder" >/dev/null
 done

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the operator against a real API server and four simulated providers: open sessions become expired, and a namespace is deleted.
+# Runs the operator against a real API server and four simulated providers: open sessions become expired, and two namespaces are
+# deleted, one of them with charges that no object names.
 #
 #   KEEP=1           leaves everything running and prints what to try
 #   CLUSTER=current  uses the cluster of the current kubeconfig instead of starting one
@@ -9,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 work=$(mktemp -d)
 namespace=payops-demo
 preview=payops-demo-preview
+shop=payops-demo-shop
 pids=()
 failed=0
 
@@ -37,7 +39,7 @@ TXT
   step "Clean up"
   # The operator is still running: it expires the open sessions before their namespace goes.
   if [ "${CLUSTER:-}" = current ] && [ "${#pids[@]}" -gt 1 ]; then
-    run kubectl delete namespace "$namespace" "$preview" --ignore-not-found --timeout=120s || true
+    run kubectl delete namespace "$namespace" "$preview" "$shop" --ignore-not-found --timeout=120s || true
   fi
   for pid in "${pids[@]:-}"; do
     [ -z "$pid" ] || { kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true; }
@@ -62,9 +64,9 @@ await_line() { # FILE TEXT PID WHAT
 
 expect() { # WHAT WANT GOT
   if [ "$2" = "$3" ]; then
-    printf '  \033[32mok\033[0m    %-26s %s\n' "$1" "${3:-(no state)}"
+    printf '  \033[32mok\033[0m    %-28s %s\n' "$1" "${3:-(no state)}"
   else
-    printf '  \033[31mWRONG\033[0m %-26s %s, want %s\n' "$1" "${3:-(no state)}" "${2:-(no state)}"
+    printf '  \033[31mWRONG\033[0m %-28s %s, want %s\n' "$1" "${3:-(no state)}" "${2:-(no state)}"
     failed=1
   fi
 }
@@ -77,7 +79,7 @@ upstream() { # PROVIDER ID
 if [ "${CLUSTER:-}" = current ]; then
   step "Use the cluster of the current kubeconfig"
   run kubectl version
-  for name in "$namespace" "$preview"; do
+  for name in "$namespace" "$preview" "$shop"; do
     if kubectl get namespace "$name" >/dev/null 2>&1; then
       echo "namespace $name already exists: run kubectl delete namespace $name, and try again when it is gone"
       exit 1
@@ -100,8 +102,9 @@ pids+=($!)
 await_line "$work/simulator.log" "txn is served at" $! "the simulator"
 
 step "Start the operator"
-echo "$ bin/manager --allow-private-endpoints --metrics-bind-address=0 --health-probe-bind-address=0 &"
-bin/manager --allow-private-endpoints --metrics-bind-address=0 --health-probe-bind-address=0 >"$work/manager.log" 2>&1 &
+flags=(--allow-private-endpoints --cluster-name=demo --metrics-bind-address=0 --health-probe-bind-address=0)
+echo "$ bin/manager ${flags[*]} &"
+bin/manager "${flags[@]}" >"$work/manager.log" 2>&1 &
 pids+=($!)
 await_line "$work/manager.log" "Starting workers" $! "the manager"
 
@@ -131,6 +134,19 @@ run kubectl get paymentsessions -n $preview
 step "Delete its namespace: the session is expired first, with credentials that are kept until then"
 run kubectl delete namespace $preview --timeout=120s
 
+step "A shop that opens charges without any object, at an account that another cluster shares"
+for n in 1 2 3; do
+  run bin/simulator add --provider omise --id chrg_test_5xuy4w91xqz7d1w9s00$n --owner demo/$shop
+done
+run bin/simulator add --provider omise --id chrg_test_5xuy4w91xqz7d1w9s009 --owner production/$shop
+run kubectl apply -k hack/demo/shop
+run kubectl wait -n $shop paymentsweep/omise --for=condition=Ready --timeout=60s
+run kubectl get paymentsweeps -n $shop
+
+step "One more charge. Then the namespace is deleted, and what it has opened is expired"
+run bin/simulator add --provider omise --id chrg_test_5xuy4w91xqz7d1w9s004 --owner demo/$shop
+run kubectl delete namespace $shop --timeout=180s
+
 step "After: the sessions at the providers"
 run bin/simulator objects
 
@@ -147,4 +163,8 @@ for provider in circle helio omise txn; do
   expect "$provider-open at $provider" expired "$(upstream "$provider" "$id")"
 done
 expect "order-1042 at omise" expired "$(upstream omise chrg_test_5xuy4w91xqz7d1w9u042)"
+for n in 1 2 3 4; do
+  expect "charge $n of the shop" expired "$(upstream omise chrg_test_5xuy4w91xqz7d1w9s00$n)"
+done
+expect "a charge of another cluster" open "$(upstream omise chrg_test_5xuy4w91xqz7d1w9s009)"
 exit "$failed"

@@ -25,7 +25,7 @@ const (
 
 const heading = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %[1]d %[2]d" width="%[1]d" height="%[2]d" role="img">
 <title>A run of make demo</title>
-<desc>A terminal: open payment sessions of four providers become expired, and the deletion of a namespace expires its session first.</desc>
+<desc>A terminal: open payment sessions of four providers become expired, and the deletion of a namespace expires its sessions first, written down or not.</desc>
 <style>
 text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono","DejaVu Sans Mono",monospace;fill:#c9d1d9;white-space:pre}
 .b{fill:#fff;font-weight:bold}.p{fill:#7ee787}.g{fill:#7ee787}.r{fill:#ff7b72}.f{fill:#8b949e}

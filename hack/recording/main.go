@@ -29,6 +29,10 @@ var script = []scene{
 		"A preview environment with an open session",
 		"Delete its namespace: the session is expired first, with credentials that are kept until then",
 	}},
+	{steps: []string{
+		"A shop that opens charges without any object, at an account that another cluster shares",
+		"One more charge. Then the namespace is deleted, and what it has opened is expired",
+	}},
 	{steps: []string{"After: the sessions at the providers"}},
 	{steps: []string{"Check the results"}},
 }

@@ -6,11 +6,14 @@
 //
 //	simulator serve --listen 127.0.0.1:9090 --objects objects.yaml
 //	simulator serve --class docs/tutorial/lumen.yaml --open 'LM-1042'
+//	simulator add --provider omise --id chrg_test_1 --owner eu/pr-123   adds a session, as an application opens one
 //	simulator objects --url http://127.0.0.1:9090   the sessions in its books and their states
 //	simulator calls --url http://127.0.0.1:9090     the calls that it has received
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,7 +45,7 @@ func main() {
 
 func run(arguments []string) error {
 	if len(arguments) == 0 {
-		return errors.New("usage: simulator serve|objects|calls [flags]")
+		return errors.New("usage: simulator serve|add|objects|calls [flags]")
 	}
 	flags := flag.NewFlagSet(arguments[0], flag.ExitOnError)
 	listen := flags.String("listen", "127.0.0.1:9090", "address to serve on")
@@ -50,22 +53,32 @@ func run(arguments []string) error {
 	class := flags.String("class", "", "file of a class to serve from its examples, too")
 	open := flags.String("open", "", "id of an open session of that class")
 	url := flags.String("url", "http://127.0.0.1:9090", "URL of a running simulator")
+	added := simulator.Object{}
+	flags.StringVar(&added.Provider, "provider", "", "provider of the session to add")
+	flags.StringVar(&added.ID, "id", "", "id of the session to add")
+	flags.StringVar((*string)(&added.State), "state", string(simulator.Open), "state of the session to add")
+	flags.StringVar(&added.Owner, "owner", "", "mark of the session to add, as cluster/namespace")
 	if err := flags.Parse(arguments[1:]); err != nil {
 		return err
 	}
 	switch arguments[0] {
 	case "serve":
 		return serve(*listen, *objects, *class, *open)
+	case "add":
+		if added.Provider == "" || added.ID == "" {
+			return errors.New("add needs --provider and --id")
+		}
+		return add(*url+"/simulator/objects", added)
 	case "objects":
-		return list(*url+"/simulator/objects", "PROVIDER\tID\tSTATE", func(object simulator.Object) string {
-			return fmt.Sprintf("%s\t%s\t%s", object.Provider, object.ID, object.State)
+		return list(*url+"/simulator/objects", "PROVIDER\tID\tSTATE\tOWNER", func(object simulator.Object) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s", object.Provider, object.ID, object.State, cmp.Or(object.Owner, "-"))
 		})
 	case "calls":
 		return list(*url+"/simulator/calls", "PROVIDER\tOPERATION\tID\tREPLY", func(call simulator.Call) string {
 			return fmt.Sprintf("%s\t%s\t%s\t%d", call.Provider, call.Operation, call.ID, call.Code)
 		})
 	default:
-		return fmt.Errorf("unknown command %q: want serve, objects or calls", arguments[0])
+		return fmt.Errorf("unknown command %q: want serve, add, objects or calls", arguments[0])
 	}
 }
 
@@ -123,20 +136,42 @@ func serve(listen, objects, class, open string) error {
 	return nil
 }
 
-// list reads a list from a running simulator and prints it as a table.
-func list[T any](url, heading string, row func(T) string) error {
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+// add puts a session into the books of a running simulator.
+func add(url string, object simulator.Object) error {
+	body, err := json.Marshal(object)
 	if err != nil {
 		return err
+	}
+	_, err = ask(http.MethodPut, url, body)
+	return err
+}
+
+// ask makes a call to a running simulator and returns the body of its reply.
+func ask(method, url string, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(context.Background(), method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
 	door := httpx.New(httpx.Options{AllowPrivate: true, Timeout: 10 * time.Second})
 	defer door.Close()
 	reply, err := door.Do(context.Background(), request)
 	if err != nil {
-		return fmt.Errorf("cannot read %s: %w; is the simulator running?", url, err)
+		return nil, fmt.Errorf("cannot call %s: %w; is the simulator running?", url, err)
+	}
+	if reply.Code >= http.StatusBadRequest {
+		return nil, fmt.Errorf("%s answers %d: %s", url, reply.Code, reply.Body)
+	}
+	return reply.Body, nil
+}
+
+// list reads a list from a running simulator and prints it as a table.
+func list[T any](url, heading string, row func(T) string) error {
+	text, err := ask(http.MethodGet, url, nil)
+	if err != nil {
+		return err
 	}
 	var rows []T
-	if err := json.Unmarshal(reply.Body, &rows); err != nil {
+	if err := json.Unmarshal(text, &rows); err != nil {
 		return fmt.Errorf("%s: %w", url, err)
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
