@@ -171,14 +171,40 @@ func (r *InUseReconciler) removeFinalizer(ctx context.Context, secret *metav1.Pa
 	return patchFinalizers(ctx, r.Client, secret, before)
 }
 
-// sharers returns the other providers that need a Secret, as the API server has them.
+// sharers returns the other providers that a Secret can be left to, as the API server has them. One that is being
+// deleted and that nothing needs is none: another leader may be about to release it, and to leave the Secret to this
+// provider in turn.
 func (r *InUseReconciler) sharers(
 	ctx context.Context, provider v1alpha1.GenericProvider, at types.NamespacedName,
 ) ([]v1alpha1.GenericProvider, error) {
+	named, err := r.naming(ctx, at)
+	if err != nil {
+		return nil, err
+	}
 	var sharers []v1alpha1.GenericProvider
-	collect := func(other v1alpha1.GenericProvider) {
-		if other.GetUID() != provider.GetUID() && r.needsSecret(other, at) {
+	for _, other := range named {
+		if other.GetUID() == provider.GetUID() {
+			continue
+		}
+		needed := other.GetDeletionTimestamp().IsZero()
+		if !needed {
+			if needed, err = r.needed(ctx, other); err != nil {
+				return nil, err
+			}
+		}
+		if needed {
 			sharers = append(sharers, other)
+		}
+	}
+	return sharers, nil
+}
+
+// naming returns the providers that need a Secret.
+func (r *InUseReconciler) naming(ctx context.Context, at types.NamespacedName) ([]v1alpha1.GenericProvider, error) {
+	var naming []v1alpha1.GenericProvider
+	collect := func(provider v1alpha1.GenericProvider) {
+		if r.needsSecret(provider, at) {
+			naming = append(naming, provider)
 		}
 	}
 	namespaced := &v1alpha1.PaymentProviderList{}
@@ -189,7 +215,7 @@ func (r *InUseReconciler) sharers(
 		collect(&namespaced.Items[i])
 	}
 	if at.Namespace != r.SecretNamespace {
-		return sharers, nil
+		return naming, nil
 	}
 	cluster := &v1alpha1.ClusterPaymentProviderList{}
 	if err := r.LiveReader.List(ctx, cluster); client.IgnoreNotFound(err) != nil {
@@ -198,7 +224,7 @@ func (r *InUseReconciler) sharers(
 	for i := range cluster.Items {
 		collect(&cluster.Items[i])
 	}
-	return sharers, nil
+	return naming, nil
 }
 
 // needsSecret reports whether a provider names a Secret or has recorded it, and can still release it.
