@@ -23,7 +23,7 @@ const costly = 100
 
 // cost counts, for each provider, the upstream calls and the writes to the API server that a session needs after its
 // creation, from the simulator's log and the API server's metrics. It does so with the finalizer added at creation,
-// as by the admission policy, and without.
+// as by the admission policy, and without; and with a rule that says who owns a session.
 func cost(lab *lab, runs int) ([]*Figure, error) {
 	var figures []*Figure
 	without := func(session *v1alpha1.PaymentSession) { session.Finalizers = nil }
@@ -31,22 +31,29 @@ func cost(lab *lab, runs int) ([]*Figure, error) {
 		calls := &Figure{Name: provider + ": upstream calls per session"}
 		writes := &Figure{Name: provider + ": writes per session"}
 		unaided := &Figure{Name: provider + ": writes per session, without the admission policy"}
+		owned := &Figure{Name: provider + ": upstream calls per session, with an ownership rule"}
 		for range runs {
-			if err := lab.costOf(context.Background(), provider, calls, writes); err != nil {
+			if err := lab.costOf(context.Background(), provider, calls, writes, nil); err != nil {
 				return nil, err
 			}
-			if err := lab.costOf(context.Background(), provider, &Figure{}, unaided, without); err != nil {
+			if err := lab.costOf(context.Background(), provider, &Figure{}, unaided, nil, without); err != nil {
+				return nil, err
+			}
+			rule := []gen.ProviderOption{gen.Owned(provider)}
+			if err := lab.costOf(context.Background(), provider, owned, &Figure{}, rule); err != nil {
 				return nil, err
 			}
 		}
-		figures = append(figures, calls, writes, unaided)
+		figures = append(figures, calls, writes, unaided, owned)
 	}
 	return figures, nil
 }
 
 // costOf expires sessions of a provider, and adds their calls and writes to the figures.
-func (l *lab) costOf(ctx context.Context, provider string, calls, writes *Figure, options ...gen.SessionOption) error {
-	namespace, err := l.shop(ctx, provider)
+func (l *lab) costOf(
+	ctx context.Context, provider string, calls, writes *Figure, account []gen.ProviderOption, options ...gen.SessionOption,
+) error {
+	namespace, err := l.shop(ctx, provider, account...)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,8 @@ const (
 	workers  = 16
 	// bare is the label of sessions that the manager ignores.
 	bare = "bench.payops.dev/bare"
+	// cluster is the name of the cluster in the marks of sessions.
+	cluster = "bench"
 	// patience is how long the benchmark waits before it fails. It is enough for the teardown of 100,000 sessions.
 	patience = time.Hour
 )
@@ -108,7 +110,7 @@ func (l *lab) launch(log string, arguments ...string) (*exec.Cmd, error) {
 	defer file.Close()
 	manager := exec.Command(filepath.Join(gen.Root(), "bin", "manager"), append([]string{
 		"--kubeconfig=" + l.kubeconfig, "--allow-private-endpoints",
-		"--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--cluster-name=" + cluster,
 		fmt.Sprintf("--max-concurrent-reconciles=%d", workers),
 	}, arguments...)...)
 	manager.Stdout, manager.Stderr = file, file
@@ -158,14 +160,22 @@ func (l *lab) fill(ctx context.Context, namespace, provider string, count int, o
 
 // create creates the session with a number.
 func (l *lab) create(ctx context.Context, namespace, provider string, number int, options ...gen.SessionOption) error {
-	id := gen.ID(provider, number)
-	l.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open})
+	id := l.open(namespace, provider, number)
 	session := gen.Session(namespace, sessionName(number), provider, id)
 	session.Finalizers = []string{v1alpha1.ExpireFinalizer}
 	for _, option := range options {
 		option(session)
 	}
 	return l.api.Create(ctx, session)
+}
+
+// open opens a session at a provider with the marks of a namespace, and returns its id.
+func (l *lab) open(namespace, provider string, number int) string {
+	id := gen.ID(provider, number)
+	l.upstreams.Add(simulator.Object{
+		Provider: provider, ID: id, State: simulator.Open, Owner: cluster + "/" + namespace,
+	})
+	return id
 }
 
 // sessions yields the sessions of a namespace and their changes until ctx is done. The API server closes watches

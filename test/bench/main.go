@@ -85,6 +85,7 @@ var scenarios = []struct {
 	{"latency", latency},
 	{"failover", failover},
 	{"teardown", teardown},
+	{"sweeps", sweeps},
 	{"closed", closed},
 	{"active", active},
 	{"large", large},

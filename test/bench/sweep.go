@@ -24,7 +24,7 @@ const (
 	// manyNamespaces is the number of namespaces whose sweeps share an account.
 	manyNamespaces = 200
 	// listedFor is how long the calls that list an account are counted, with a pass a minute.
-	listedFor = 20 * time.Second
+	listedFor = 5 * time.Minute
 )
 
 // sweeps measures the teardown of a namespace whose sessions no object names, beside that of one which has an object for
@@ -125,13 +125,15 @@ func (l *lab) countLists(ctx context.Context, namespaces int, figure *Figure) er
 		made[i] = gen.Sweep(namespace.Name, "shop", "omise", gen.Reporting)
 		made[i].Spec.ProviderRef = v1alpha1.ProviderReference{Kind: v1alpha1.KindClusterPaymentProvider, Name: shared.Name}
 		made[i].Spec.Interval = &metav1.Duration{Duration: time.Minute}
-		if err := l.api.Create(ctx, made[i]); err != nil {
-			return err
-		}
-		return l.awaitPlanned(ctx, made[i])
+		return l.api.Create(ctx, made[i])
 	})
 	if err != nil {
 		return err
+	}
+	for _, sweep := range made {
+		if err := l.awaitPlanned(ctx, sweep); err != nil {
+			return err
+		}
 	}
 	before := l.lists()
 	time.Sleep(listedFor)
