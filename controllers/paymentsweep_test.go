@@ -36,8 +36,9 @@ func (w *world) quickly(t *testing.T, provider string) gen.ProviderOption {
 // open adds sessions of an owner to the provider's books, as an application does, and returns their ids.
 func (w *world) open(provider, owner string, count int) []string {
 	ids := make([]string, 0, count)
-	for range count {
-		id := gen.ID(provider, len(w.upstreams.Objects())+1)
+	first := len(w.upstreams.Objects()) + 1
+	for i := range count {
+		id := gen.ID(provider, first+i)
 		w.upstreams.Add(simulator.Object{Provider: provider, ID: id, State: simulator.Open, Owner: owner})
 		ids = append(ids, id)
 	}
@@ -322,17 +323,18 @@ func TestSweepInDryRun(t *testing.T) {
 	w.removeFinalizers(t, sweep)
 }
 
-// TestSweepsTogether has two sweeps of one account in a namespace, and sessions in more pages than one.
+// TestSweepsTogether has two sweeps of one account in a namespace, and finds 50 sessions among 10,000 of others.
 func TestSweepsTogether(t *testing.T) {
 	w := newWorld(t, inCluster)
-	w.provide(t, "omise", gen.Swept("omise"), w.quickly(t, "omise"), gen.RateLimit(1000, time.Second))
-	foreign := w.open("omise", "us/"+w.namespace, 450)
+	w.provide(t, "omise", gen.Swept("omise"), w.quickly(t, "omise"), gen.RateLimit(10000, time.Second))
+	foreign := w.open("omise", "us/"+w.namespace, 5000)
 	own := w.open("omise", w.own(), 50)
-	foreign = append(foreign, w.open("omise", "eu/another", 450)...)
+	foreign = append(foreign, w.open("omise", "eu/another", 5000)...)
 	sweep, other := gen.Sweep(w.namespace, "omise", "omise"), gen.Sweep(w.namespace, "other", "omise")
+	sweep.Spec.Limits.Pages, other.Spec.Limits.Pages = 200, 200
 	w.create(t, sweep, other)
 	said := await.Reason(t, w, sweep, v1alpha1.ReasonPlanned)
-	if plan := said.Status.Plan; plan.Open != 50 || plan.Foreign != 900 || len(plan.Sessions) != 50 {
+	if plan := said.Status.Plan; plan.Open != 50 || plan.Foreign != 10000 || len(plan.Sessions) != 50 {
 		t.Errorf("the plan has %d open, %d foreign and %d sessions", plan.Open, plan.Foreign, len(plan.Sessions))
 	}
 	w.tearDown(t, sweep)
