@@ -57,8 +57,10 @@ func (s *spoiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // TestSweepOfBadLists tears a namespace down while the provider's list is wrong in some way. Nothing is expired and
-// nothing is released until it is right again, and nothing foreign ever. What is the namespace's is on the seventh page.
+// nothing is released until it is right again, and nothing foreign ever. The namespace owns what is on the seventh
+// page.
 func TestSweepOfBadLists(t *testing.T) {
+	t.Parallel()
 	id := regexp.MustCompile(`"id":"chrg_[^"]+"`)
 	always := func(code int, body string) spoiling {
 		return func(w http.ResponseWriter, _ *http.Request, _ int, _ func(*http.Request) string) bool {
@@ -141,6 +143,7 @@ func TestSweepOfBadLists(t *testing.T) {
 
 // TestSweepOfAListThatMoves tears a namespace down while new sessions shift the pages, and come late.
 func TestSweepOfAListThatMoves(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, inCluster)
 	own, foreign, list, sweep := w.listedBadly(t)
 	var mu sync.Mutex

@@ -51,7 +51,8 @@ func cost(lab *lab, runs int) ([]*Figure, error) {
 
 // costOf expires sessions of a provider, and adds their calls and writes to the figures.
 func (l *lab) costOf(
-	ctx context.Context, provider string, calls, writes *Figure, account []gen.ProviderOption, options ...gen.SessionOption,
+	ctx context.Context, provider string, calls, writes *Figure,
+	account []gen.ProviderOption, options ...gen.SessionOption,
 ) error {
 	namespace, err := l.shop(ctx, provider, account...)
 	if err != nil {

@@ -23,12 +23,14 @@ const (
 	strays = 1000
 	// manyNamespaces is the number of namespaces whose sweeps share an account.
 	manyNamespaces = 200
+	// counted is the provider whose lists are counted. It has no sessions: a pass is one page.
+	counted = "txn"
 	// listedFor is how long the calls that list an account are counted, with a pass a minute.
 	listedFor = 5 * time.Minute
 )
 
-// sweeps measures the teardown of a namespace whose sessions no object names, beside that of one which has an object for
-// each; and counts the calls that list an account for one namespace and for many.
+// sweeps measures the teardown of a namespace whose sessions no object names, beside that of one which has an object
+// for each; and counts the calls that list an account for one namespace and for many.
 func sweeps(lab *lab, runs int) ([]*Figure, error) {
 	swept := timed("teardown of a namespace with %d sessions that no object names", strays)
 	registered := newTeardowns(strays, fmt.Sprintf("teardown of a namespace with %d active sessions, beside that", strays))
@@ -70,7 +72,7 @@ func (l *lab) addSystem(ctx context.Context) error {
 	if err := l.api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: system}}); err != nil {
 		return err
 	}
-	return l.api.Create(ctx, gen.Secret(system, "omise"))
+	return l.api.Create(ctx, gen.Secret(system, counted))
 }
 
 // sweepNamespace deletes a namespace whose sessions no object names.
@@ -102,16 +104,17 @@ func (l *lab) sweepNamespace(ctx context.Context, figure *Figure) error {
 
 // awaitPlanned waits until a sweep shows the result of a pass.
 func (l *lab) awaitPlanned(ctx context.Context, sweep *v1alpha1.PaymentSweep) error {
-	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+	isPlanned := func(ctx context.Context) (bool, error) {
 		err := l.api.Get(ctx, client.ObjectKeyFromObject(sweep), sweep)
 		return sweep.Status.Plan != nil, err
-	})
+	}
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, isPlanned)
 }
 
 // countLists counts the calls that list one account while namespaces have a sweep of it each.
 func (l *lab) countLists(ctx context.Context, namespaces int, figure *Figure) error {
-	shared := gen.ClusterPaymentProvider("", "omise", &v1alpha1.NamespaceSelector{}, gen.Endpoint(l.url+"/omise"),
-		gen.Swept("omise"))
+	shared := gen.ClusterPaymentProvider("", counted, &v1alpha1.NamespaceSelector{}, gen.Endpoint(l.url+"/"+counted),
+		gen.Swept(counted))
 	shared.GenerateName = "shared-"
 	if err := l.api.Create(ctx, shared); err != nil {
 		return err
@@ -122,7 +125,7 @@ func (l *lab) countLists(ctx context.Context, namespaces int, figure *Figure) er
 		if err := l.api.Create(ctx, namespace); err != nil {
 			return err
 		}
-		made[i] = gen.Sweep(namespace.Name, "shop", "omise", gen.Reporting)
+		made[i] = gen.Sweep(namespace.Name, "shop", counted, gen.Reporting)
 		made[i].Spec.ProviderRef = v1alpha1.ProviderReference{Kind: v1alpha1.KindClusterPaymentProvider, Name: shared.Name}
 		made[i].Spec.Interval = &metav1.Duration{Duration: time.Minute}
 		return l.api.Create(ctx, made[i])
