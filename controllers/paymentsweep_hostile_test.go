@@ -8,6 +8,9 @@ import (
 	"slices"
 	"testing"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
 	"github.com/payops-dev/payment-session-operator/test/await"
@@ -165,4 +168,28 @@ func TestSweepLeavesWhatWhereExcludes(t *testing.T) {
 		t.Errorf("the plan is %+v", said.Status.Plan)
 	}
 	w.assertStates(t, "omise", simulator.Open, id)
+}
+
+// TestSweepWhoseStatusCannotBeWritten forbids the status of a sweep that expires what it finds: as soon as it can be
+// written, everything is expired, and the status counts it.
+func TestSweepWhoseStatusCannotBeWritten(t *testing.T) {
+	w := newWorld(t, inCluster)
+	w.provide(t, "omise", gen.Swept("omise"))
+	own := w.open("omise", w.own(), 3)
+	sweep := gen.Sweep(w.namespace, "omise", "omise", gen.Reporting)
+	w.create(t, sweep)
+	await.Reason(t, w, sweep, v1alpha1.ReasonPlanned)
+	w.wire.forbid("/paymentsweeps/omise/status")
+	w.change(t, sweep, `{"spec":{"desiredState":"expired"}}`)
+	before := w.wire.refusals()
+	await.True(t, "the operator has tried 5 times to write the status", func() bool { return w.wire.refusals() >= before+5 })
+	w.wire.forbid("")
+	said := await.Until(t, w, sweep, "all are expired", func(s *v1alpha1.PaymentSweep) bool {
+		expired := apimeta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionExpired)
+		return expired != nil && expired.Status == metav1.ConditionTrue
+	})
+	w.assertStates(t, "omise", simulator.Expired, own...)
+	if said.Status.Expired != 3 {
+		t.Errorf("the status counts %d expired sessions, want 3", said.Status.Expired)
+	}
 }
