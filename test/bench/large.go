@@ -86,7 +86,7 @@ func (l *lab) live(ctx context.Context, runs int, life *life) error {
 		if err != nil {
 			return err
 		}
-		if err := l.fillActive(ctx, namespace, life.share); err != nil {
+		if err := l.fillActive(ctx, namespace, "omise", life.share); err != nil {
 			return err
 		}
 		namespaces = append(namespaces, namespace)

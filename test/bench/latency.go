@@ -64,7 +64,7 @@ func (l *lab) patchOneByOne(ctx context.Context, figures []*Figure) error {
 		return err
 	}
 	first := l.last
-	if err := l.fillActive(ctx, namespace, patched); err != nil {
+	if err := l.fillActive(ctx, namespace, "omise", patched); err != nil {
 		return err
 	}
 	var times []float64

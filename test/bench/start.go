@@ -59,7 +59,7 @@ func active(lab *lab, runs int) ([]*Figure, error) {
 		if err := lab.start(); err != nil {
 			return err
 		}
-		if err := lab.fillActive(ctx, namespace, count); err != nil {
+		if err := lab.fillActive(ctx, namespace, "omise", count); err != nil {
 			return err
 		}
 		return lab.stop()
@@ -177,8 +177,8 @@ func (l *lab) addMemory(figure *Figure, measure func(pid int) (int64, error)) er
 }
 
 // fillActive creates active sessions, and waits until the manager has observed them.
-func (l *lab) fillActive(ctx context.Context, namespace string, count int) error {
-	if err := l.fill(ctx, namespace, "omise", count, gen.Active); err != nil {
+func (l *lab) fillActive(ctx context.Context, namespace, provider string, count int) error {
+	if err := l.fill(ctx, namespace, provider, count, gen.Active); err != nil {
 		return err
 	}
 	return l.await(ctx, namespace, count, observed)

@@ -29,31 +29,32 @@ const (
 	listedFor = 5 * time.Minute
 )
 
-// sweeps measures the teardown of a namespace whose sessions no object names, beside that of one which has an object
-// for each; and counts the calls that list an account for one namespace and for many.
+// sweeps measures, for each provider that can list sessions, the teardown of a namespace whose sessions no object names,
+// beside that of one which has an object for each. It also counts the calls that list an account, for one namespace and
+// for many.
 func sweeps(lab *lab, runs int) ([]*Figure, error) {
-	swept := timed("teardown of a namespace with %d sessions that no object names", strays)
-	registered := newTeardowns(strays, fmt.Sprintf("teardown of a namespace with %d active sessions, beside that", strays))
+	ctx := context.Background()
+	var figures []*Figure
+	for _, provider := range []string{"circle", "omise", "txn"} {
+		swept := timed("%s: teardown of a namespace with %d sessions that no object names", provider, strays)
+		registered := newTeardowns(strays, fmt.Sprintf("%s: teardown of a namespace with %d active sessions", provider, strays))
+		for range runs {
+			if err := lab.sweepNamespace(ctx, provider, swept); err != nil {
+				return nil, err
+			}
+			if err := lab.tearRegisteredDown(ctx, provider, registered); err != nil {
+				return nil, err
+			}
+		}
+		swept.beside(registered.ours)
+		figures = append(figures, swept, registered.ours)
+	}
 	one := &Figure{Name: fmt.Sprintf("calls that list an account in %s, 1 namespace", listedFor)}
 	many := &Figure{Name: fmt.Sprintf("calls that list an account in %s, %d namespaces", listedFor, manyNamespaces)}
-	ctx := context.Background()
 	if err := lab.addSystem(ctx); err != nil {
 		return nil, err
 	}
 	for range runs {
-		if err := lab.sweepNamespace(ctx, swept); err != nil {
-			return nil, err
-		}
-		namespace, err := lab.shop(ctx, "omise", gen.Swept("omise"))
-		if err != nil {
-			return nil, err
-		}
-		if err := lab.fillActive(ctx, namespace, strays); err != nil {
-			return nil, err
-		}
-		if err := lab.measureTeardown(ctx, registered, namespace); err != nil {
-			return nil, err
-		}
 		if err := lab.countLists(ctx, 1, one); err != nil {
 			return nil, err
 		}
@@ -61,9 +62,20 @@ func sweeps(lab *lab, runs int) ([]*Figure, error) {
 			return nil, err
 		}
 	}
-	swept.beside(registered.ours)
 	many.beside(one)
-	return []*Figure{swept, registered.ours, one, many}, nil
+	return append(figures, one, many), nil
+}
+
+// tearRegisteredDown deletes a namespace with an object for each of its sessions, at an account with the same rule.
+func (l *lab) tearRegisteredDown(ctx context.Context, provider string, figures *teardowns) error {
+	namespace, err := l.shop(ctx, provider, gen.Swept(provider))
+	if err != nil {
+		return err
+	}
+	if err := l.fillActive(ctx, namespace, provider, strays); err != nil {
+		return err
+	}
+	return l.measureTeardown(ctx, figures, namespace)
 }
 
 // addSystem creates the namespace of the operator with a Secret for ClusterPaymentProviders.
@@ -76,17 +88,17 @@ func (l *lab) addSystem(ctx context.Context) error {
 }
 
 // sweepNamespace deletes a namespace whose sessions no object names.
-func (l *lab) sweepNamespace(ctx context.Context, figure *Figure) error {
-	namespace, err := l.shop(ctx, "omise", gen.Swept("omise"))
+func (l *lab) sweepNamespace(ctx context.Context, provider string, figure *Figure) error {
+	namespace, err := l.shop(ctx, provider, gen.Swept(provider))
 	if err != nil {
 		return err
 	}
 	first := l.last
 	l.last += strays
 	for number := first; number < l.last; number++ {
-		l.open(namespace, "omise", number)
+		l.open(namespace, provider, number)
 	}
-	sweep := gen.Sweep(namespace, "shop", "omise")
+	sweep := gen.Sweep(namespace, "shop", provider)
 	sweep.Spec.Limits.Sessions = strays
 	if err := l.api.Create(ctx, sweep); err != nil {
 		return err
@@ -99,7 +111,7 @@ func (l *lab) sweepNamespace(ctx context.Context, figure *Figure) error {
 		return err
 	}
 	figure.add(time.Since(begin).Seconds())
-	return l.checkExpired("omise", first, strays)
+	return l.checkExpired(provider, first, strays)
 }
 
 // awaitPlanned waits until a sweep shows the result of a pass.

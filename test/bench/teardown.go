@@ -64,7 +64,7 @@ func (l *lab) measureTeardowns(ctx context.Context, torn *teardowns) error {
 	if err != nil {
 		return err
 	}
-	if err := l.fillActive(ctx, namespace, torn.count); err != nil {
+	if err := l.fillActive(ctx, namespace, "omise", torn.count); err != nil {
 		return err
 	}
 	if err := l.measureTeardown(ctx, torn, namespace); err != nil {
