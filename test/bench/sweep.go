@@ -29,9 +29,9 @@ const (
 	listedFor = 5 * time.Minute
 )
 
-// sweeps measures, for each provider that can list sessions, the teardown of a namespace whose sessions no object names,
-// beside that of one which has an object for each. It also counts the calls that list an account, for one namespace and
-// for many.
+// sweeps measures, for each provider that can list sessions, the teardown of a namespace whose sessions no object
+// names, beside that of one which has an object for each. It also counts the calls that list an account, for one
+// namespace and for many.
 func sweeps(lab *lab, runs int) ([]*Figure, error) {
 	ctx := context.Background()
 	var figures []*Figure
