@@ -99,8 +99,8 @@ type CursorPagination struct {
 	Parameter string `json:"parameter"`
 
 	// next is a CEL expression over code, headers, body, now and items that
-	// returns the cursor of the next page as a string. An empty one ends the
-	// list.
+	// returns the cursor of the next page as a string. An empty one, or null,
+	// ends the list. A page for which it fails ends the listing, as incomplete.
 	//
 	// +required
 	Next Expression `json:"next"`
@@ -110,7 +110,8 @@ type CursorPagination struct {
 // of it: the next call goes to the same scheme, host and path.
 type URLPagination struct {
 	// next is a CEL expression over code, headers, body, now and items that
-	// returns the URL of the next page as a string. An empty one ends the list.
+	// returns the URL of the next page as a string. An empty one, or null, ends
+	// the list. A page for which it fails ends the listing, as incomplete.
 	//
 	// +required
 	Next Expression `json:"next"`

@@ -53,6 +53,10 @@ type Page struct {
 	Restarted bool
 }
 
+// maxDisorder is how much newer a session may be than one before it in a list that shows the newest first: sessions that
+// are created at the same time may come in any order.
+const maxDisorder = time.Minute
+
 // Listing reads the list of an account, a page at a time. Absence from a list proves nothing: lists lag, and shift
 // while they are read. It is not safe for concurrent use.
 type Listing struct {
@@ -66,6 +70,10 @@ type Listing struct {
 	cursor string
 	query  url.Values
 	seen   map[string]bool
+	// oldest is when the oldest session so far was created, and disordered is true after one that is newer than another
+	// before it.
+	oldest     time.Time
+	disordered bool
 }
 
 // List returns a listing of the sessions that were created between two times. The class must have a list.
@@ -87,6 +95,7 @@ func (d *Definition) PreviewList(ctx context.Context, base *url.URL, since, unti
 
 func (l *Listing) restart() {
 	l.read, l.pages, l.cursor, l.query, l.seen = 0, 0, "", nil, map[string]bool{}
+	l.oldest, l.disordered = time.Time{}, false
 }
 
 // Next reads the next page. After a failure it may be called again, for the same page. A page that is too large makes
@@ -220,6 +229,7 @@ func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (is
 		isNew = true
 		l.seen[id] = true
 		createdAt := item.time(d.list.createdAt)
+		l.order(createdAt)
 		if createdAt != nil && createdAt.Before(l.since) {
 			isOld = true
 			continue
@@ -238,6 +248,17 @@ func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (is
 		}
 	}
 	return isNew, isOld
+}
+
+// order notes when a session was created. A list that shows new sessions after old ones does not end with an old one.
+func (l *Listing) order(createdAt *time.Time) {
+	switch {
+	case createdAt == nil:
+	case l.oldest.IsZero() || createdAt.Before(l.oldest):
+		l.oldest = *createdAt
+	case createdAt.Sub(l.oldest) > maxDisorder:
+		l.disordered = true
+	}
 }
 
 // readItem reads an item as a reply to observe. Where the class cannot read it, the owner may be known all the same.
@@ -273,9 +294,12 @@ func (l *Listing) turn(
 		return failedPage("%s", err)
 	}
 	more = more && !seen.denies(spec.more)
-	saysMore := seen.holds(spec.more)
+	isNewestFirst := spec.Order == v1alpha1.ListNewestFirst
+	leadsOn := named(spec.Pagination) || seen.holds(spec.more)
 	switch {
-	case !more, isOld && spec.Order == v1alpha1.ListNewestFirst, page.Items == 0 && !saysMore:
+	case isNewestFirst && l.disordered:
+		return failedPage("the list shows new sessions after old ones, and should show the newest first")
+	case !more, isOld && isNewestFirst, page.Items == 0 && !leadsOn:
 		page.Last = true
 	case !isNew && (page.Items > 0 || !named(spec.Pagination)):
 		return failedPage("a page of the list shows nothing new, and does not say that it is the last one")
@@ -304,17 +328,41 @@ func (l *Listing) nextPage(seen activation, request *http.Request, received *htt
 	case pagination.None != nil:
 		return pointer{}, false, nil
 	case pagination.Cursor != nil:
-		cursor := seen.text(spec.next)
+		cursor, err := nextOf(seen, spec.next)
+		if err != nil {
+			return pointer{}, false, err
+		}
 		if cursor != "" && cursor == l.cursor {
 			return pointer{}, false, errors.New("a page of the list names itself as the next one")
 		}
 		return pointer{cursor: cursor}, cursor != "", nil
 	case pagination.URL != nil:
-		return follow(seen.text(spec.next), request)
+		target, err := nextOf(seen, spec.next)
+		if err != nil {
+			return pointer{}, false, err
+		}
+		return follow(target, request)
 	case pagination.Link != nil:
-		return follow(nextLink(received.Header.Values("Link")), request)
+		target, err := nextLink(received.Header.Values("Link"))
+		if err != nil {
+			return pointer{}, false, err
+		}
+		return follow(target, request)
 	default:
 		return pointer{}, true, nil
+	}
+}
+
+// nextOf returns what the class says about the next page; empty for the end of the list. A page that the class cannot
+// read does not end the list: what comes after it would count as seen.
+func nextOf(seen activation, next *expression) (string, error) {
+	switch value := seen.eval(next).(type) {
+	case types.String:
+		return string(value), nil
+	case types.Null:
+		return "", nil
+	default:
+		return "", errors.New("the class cannot tell from a page of the list where the next one is")
 	}
 }
 
@@ -337,17 +385,21 @@ func follow(text string, request *http.Request) (pointer, bool, error) {
 
 var link = regexp.MustCompile(`<([^>]*)>((?:\s*;\s*[a-zA-Z]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)`)
 
-// nextLink returns the target of the link with the relation next; empty for none.
-// https://www.rfc-editor.org/rfc/rfc8288#section-3
-func nextLink(headers []string) string {
-	for _, found := range link.FindAllStringSubmatch(strings.Join(headers, ", "), -1) {
+// nextLink returns the target of the link with the relation next; empty for none. A header that speaks of a next page and
+// cannot be read does not end the list. https://www.rfc-editor.org/rfc/rfc8288#section-3
+func nextLink(headers []string) (string, error) {
+	text := strings.Join(headers, ", ")
+	for _, found := range link.FindAllStringSubmatch(text, -1) {
 		for parameter := range strings.SplitSeq(found[2], ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(parameter), "=")
 			relations := strings.Fields(strings.ToLower(strings.Trim(value, `" `)))
 			if strings.EqualFold(strings.TrimSpace(name), "rel") && slices.Contains(relations, "next") {
-				return found[1]
+				return found[1], nil
 			}
 		}
 	}
-	return ""
+	if strings.Contains(strings.ToLower(text), "next") {
+		return "", errors.New("the Link header of a page of the list cannot be read")
+	}
+	return "", nil
 }

@@ -211,6 +211,18 @@ func TestPagination(t *testing.T) {
 			func(list *v1alpha1.ListTemplate) { list.More = "body.next != ''" }, map[string]*httpx.Reply{
 				"limit=100": body(`,"next":"b"`, 1), "after=b&limit=100": body(`,"next":"c"`), "after=c&limit=100": body(`,"next":""`, 2),
 			}, []int{1, 2}, ""},
+		{"by URL, with an empty page in between", next, nil, map[string]*httpx.Reply{
+			"limit=100": body(`,"next":"/charges?x=2"`, 1), "x=2": body(`,"next":"/charges?x=3"`), "x=3": body("", 2),
+		}, []int{1, 2}, ""},
+		{"by Link, with an empty page in between", header, nil, map[string]*httpx.Reply{
+			"limit=100": linked("/charges?x=2", body("", 1)), "x=2": linked("/charges?x=3", body("")), "x=3": body("", 2),
+		}, []int{1, 2}, ""},
+		{"a Link header that cannot be read", header, nil, map[string]*httpx.Reply{"limit=100": {
+			Code: http.StatusOK, Body: body("", 1).Body, Header: http.Header{"Link": {`</charges?x=2; rel="next"`}},
+		}}, nil, "Link header"},
+		{"new sessions after old ones", offset, func(list *v1alpha1.ListTemplate) {
+			list.Order = v1alpha1.ListNewestFirst
+		}, map[string]*httpx.Reply{"limit=100&offset=0": body("", 5, 1)}, nil, "the newest first"},
 		{"by URL", next, nil, map[string]*httpx.Reply{
 			"limit=100": body(`,"next":"https://api.omise.co/charges?x=2"`, 1), "x=2": body("", 2),
 		}, []int{1, 2}, ""},
@@ -231,6 +243,16 @@ func TestPagination(t *testing.T) {
 			func(list *v1alpha1.ListTemplate) { list.More = "true" }, map[string]*httpx.Reply{
 				"limit=100&offset=0": body("", 1), "limit=100&offset=1": body(""),
 			}, []int{1}, "nothing new"},
+		{"a page without the cursor", v1alpha1.Pagination{
+			Cursor: &v1alpha1.CursorPagination{Parameter: "after", Next: "body.next"},
+		}, nil, map[string]*httpx.Reply{"limit=100": body("", 1)}, nil, "where the next one is"},
+		{"a cursor that is a number", v1alpha1.Pagination{
+			Cursor: &v1alpha1.CursorPagination{Parameter: "after", Next: "body.next"},
+		}, nil, map[string]*httpx.Reply{"limit=100": body(`,"next":7`, 1)}, nil, "where the next one is"},
+		{"a page without the URL", v1alpha1.Pagination{URL: &v1alpha1.URLPagination{Next: "body.next"}},
+			nil, map[string]*httpx.Reply{"limit=100": body("", 1)}, nil, "where the next one is"},
+		{"a URL of null ends the list", v1alpha1.Pagination{URL: &v1alpha1.URLPagination{Next: "body.next"}},
+			nil, map[string]*httpx.Reply{"limit=100": body(`,"next":null`, 1)}, []int{1}, ""},
 		{"a cursor that does not move", cursor, nil, map[string]*httpx.Reply{
 			"limit=100": body(`,"next":"b"`, 1), "after=b&limit=100": body(`,"next":"b"`, 2),
 		}, []int{1}, "names itself"},
