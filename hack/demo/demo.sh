@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the operator against a real API server and four simulated providers: open sessions become expired, and two namespaces are
-# deleted, one of them with charges that no object names.
+# Runs the operator against a real API server and four simulated providers: open sessions become expired, and two
+# namespaces are deleted, one of them with charges that no object names.
 #
 #   KEEP=1           leaves everything running and prints what to try
 #   CLUSTER=current  uses the cluster of the current kubeconfig instead of starting one
