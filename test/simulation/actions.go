@@ -23,7 +23,7 @@ type action struct {
 }
 
 // actions are all actions, by name. The name is a part of the seeds that are kept.
-var actions = merge(userActions, accountActions, providerActions, clusterActions, sweepActions)
+var actions = merge(userActions, accountActions, providerActions, clusterActions, sweepActions, ownedActions)
 
 // focuses are sets of actions for one history each. A history in which everything happens is too busy for some things
 // to happen to one session in a row. Each name is in a set as often as its weight says.
@@ -99,8 +99,12 @@ func weighted[T cmp.Ordered](weights map[T]int) []T {
 	return all
 }
 
-// all returns the sessions in the API server.
+// all returns the sessions in the API server, but for those of the account that has a rule of ownership.
 func (w *world) all() []*v1alpha1.PaymentSession {
+	return slices.DeleteFunc(w.everySession(), isOwned)
+}
+
+func (w *world) everySession() []*v1alpha1.PaymentSession {
 	var found []*v1alpha1.PaymentSession
 	for _, object := range w.server.list(v1alpha1.KindPaymentSession, "") {
 		of, _ := object.(*v1alpha1.PaymentSession)

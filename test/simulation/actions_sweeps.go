@@ -152,6 +152,16 @@ var sweepThemes = [][]string{
 	{"open strays", "create sweep", "delete namespace", "two leaders", "one leader", "stale caches"},
 	{"open strays", "create sweep", "change sweep", "stale caches", "conflicts", "calm", "delete namespace"},
 	{"open strays", "create sweep", "delete namespace", "pay stray", "break strays", "lag", "change sweep"},
+	{"register stray", "change registered", "delete registered"},
+	{"register stray", "change registered", "delete registered", "break strays", "pay stray"},
+	{"register stray", "change registered", "delete registered", "change hands"},
+	{"register stray", "change registered", "delete registered", "change swept"},
+	{"register stray", "change registered", "delete namespace", "create namespace", "break strays"},
+	{"register stray", "open strays", "create sweep", "tear down", "create namespace"},
+	{"register stray", "open strays", "create sweep", "change sweep", "change registered", "delete registered"},
+	{"register stray", "open strays", "create sweep", "change registered", "change hands", "delete namespace"},
+	{"register stray", "change registered", "delete registered", "two leaders", "one leader", "stale caches"},
+	{"register stray", "change registered", "delete registered", "kill soon", "restart", "failing API", "conflicts"},
 }
 
 func onSweep(do func(w *world, of *v1alpha1.PaymentSweep, s step)) func(*world, step) {

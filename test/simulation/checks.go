@@ -40,6 +40,10 @@ func (w *world) checkChange(changed change) {
 	if before == nil && after == nil {
 		return
 	}
+	if after != nil && isOwned(after) || before != nil && isOwned(before) {
+		w.noteOwned(changed)
+		return
+	}
 	if before != nil {
 		w.noteUntilNow(before)
 	}

@@ -82,10 +82,15 @@ func drawPlan(t *rapid.T) plan {
 	if *only == "" && random.IntN(5) == 0 {
 		names = sweepThemes[random.IntN(len(sweepThemes))]
 	}
-	drawn.Sweeps = slices.ContainsFunc(names, func(name string) bool { return sweepActions[name].do != nil })
+	drawn.Sweeps = slices.ContainsFunc(names, func(name string) bool {
+		return sweepActions[name].do != nil || ownedActions[name].do != nil
+	})
 	// Without a session most actions do nothing.
 	first := "create"
-	if drawn.Sweeps {
+	switch {
+	case slices.Contains(names, "register stray"):
+		first = "register stray"
+	case drawn.Sweeps:
 		first = "create sweep"
 	}
 	drawn.Steps = []step{{Action: first, Salt: random.Uint64()}}

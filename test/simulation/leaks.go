@@ -20,7 +20,7 @@ import (
 // do not. It searches all maps that the process's controllers hold, whatever their names.
 func (w *world) checkLeaks(process *process) {
 	present := map[string]bool{}
-	for _, of := range w.all() {
+	for _, of := range w.everySession() {
 		present[string(of.UID)], present[client.ObjectKeyFromObject(of).String()] = true, true
 	}
 	for _, of := range w.sweeps() {

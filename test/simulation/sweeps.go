@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,8 @@ const (
 	sweptProvider, clusterName = "swept", "sim"
 	// settled is how long after the end of all faults sweeps may still wait: passes back off up to five minutes.
 	settled = 15 * time.Minute
+	// proofAge is how old the read may be that shows whose a session is when it is expired.
+	proofAge = 6*time.Minute + time.Second
 )
 
 // strays are the payments that an application has opened and that no object names. They are at an account of their own,
@@ -38,9 +41,16 @@ type strays struct {
 	class string
 
 	mu sync.Mutex
-	// owners are whose they are, by id.
+	// owners are whose they are, by id, and marked when that was changed last.
 	owners map[string]string
-	count  int
+	marked map[string]time.Time
+	// registered are until when an object of its namespace wanted a stray expired, by id, and retained the strays whose
+	// object is gone and had the policy Retain.
+	registered map[string]time.Time
+	retained   map[string]bool
+	// reads are the last reads of each process.
+	reads map[reader]ownerRead
+	count int
 	// wanted is until when a sweep of a namespace wanted its sessions expired, and denied since when the provider object
 	// does not allow it; zero while it does.
 	wanted map[string]time.Time
@@ -50,6 +60,8 @@ type strays struct {
 	how   string
 	// pages counts the calls to list.
 	pages int
+	// ruledAt is when the rule was changed last.
+	ruledAt time.Time
 }
 
 // addSwept creates the account of the strays. Its class is another one than that of the other accounts.
@@ -58,7 +70,10 @@ func (w *world) addSwept() {
 	if w.provider == class {
 		class = "txn"
 	}
-	w.strays = &strays{class: class, owners: map[string]string{}, wanted: map[string]time.Time{}}
+	w.strays = &strays{
+		class: class, owners: map[string]string{}, marked: map[string]time.Time{}, wanted: map[string]time.Time{},
+		registered: map[string]time.Time{}, retained: map[string]bool{}, reads: map[reader]ownerRead{},
+	}
 	w.must(w.server.create(gen.Class(class)))
 	w.server.setUID(&v1alpha1.PaymentProviderClass{ObjectMeta: metav1.ObjectMeta{Name: class}}, types.UID("class-"+class))
 	secret := gen.Secret(operatorNamespace, class)
@@ -90,7 +105,8 @@ func (w *world) sweeps() []*v1alpha1.PaymentSweep {
 	return found
 }
 
-func (w *world) openStray(owner string) {
+// openStray opens a payment, and returns its id.
+func (w *world) openStray(owner string) string {
 	known := w.strays
 	known.mu.Lock()
 	known.count++
@@ -100,6 +116,7 @@ func (w *world) openStray(owner string) {
 	w.register(id)
 	w.sayf("an application opens stray %s of %q", id, owner)
 	w.sites[0].upstreams.Add(simulator.Object{Provider: known.class, ID: id, State: simulator.Open, Owner: owner})
+	return id
 }
 
 func (w *world) pickStray(s step) string {
@@ -112,13 +129,17 @@ func (w *world) pickStray(s step) string {
 	return ids[s.roll("stray", len(ids))]
 }
 
-// ownedOpen returns the ids of the strays of a namespace that can be paid.
+// ownedOpen returns the ids of the strays of a namespace that can be paid and that are left to no object of it. The API
+// server is locked.
 func (w *world) ownedOpen(namespace string) []string {
+	named := w.namedIn(namespace)
 	w.strays.mu.Lock()
 	defer w.strays.mu.Unlock()
 	var open []string
 	for _, id := range slices.Sorted(maps.Keys(w.strays.owners)) {
-		if w.strays.owners[id] == clusterName+"/"+namespace && isPayable(w.sites[0].upstreams.State(w.strays.class, id)) {
+		isOpen := isPayable(w.sites[0].upstreams.State(w.strays.class, id))
+		isOwn := w.strays.owners[id] == clusterName+"/"+namespace
+		if isOwn && isOpen && !named[id] && !w.strays.retained[id] {
 			open = append(open, id)
 		}
 	}
@@ -150,7 +171,11 @@ func (w *world) noteSweep(changed change) {
 	}
 	if provider, ok := changed.after.(*v1alpha1.ClusterPaymentProvider); ok && provider.Name == sweptProvider {
 		allows := provider.Spec.SweepPolicy == v1alpha1.SweepAllow
+		before, _ := changed.before.(*v1alpha1.ClusterPaymentProvider)
 		w.strays.mu.Lock()
+		if before != nil && !reflect.DeepEqual(before.Spec.Ownership, provider.Spec.Ownership) {
+			w.strays.ruledAt = time.Now()
+		}
 		switch {
 		case allows:
 			w.strays.denied = time.Time{}
@@ -217,7 +242,7 @@ func (d *door) serveStray(made *exchange) (*httpx.Reply, error) {
 	known := world.strays
 	isList := made.id == ""
 	if made.operation == simulator.Expire {
-		world.checkStray(made)
+		world.checkStray(d.process, made)
 	}
 	known.mu.Lock()
 	how := ""
@@ -243,28 +268,40 @@ func (d *door) serveStray(made *exchange) (*httpx.Reply, error) {
 	case "drop":
 		return nil, errors.New("EOF")
 	default:
+		owner := known.ownerOf(made.id)
 		made.site.handler.ServeHTTP(reply, made.request)
+		if made.operation == simulator.Observe && reply.Code == http.StatusOK {
+			known.note(reader{d.process, made.id}, ownerRead{time.Now(), owner})
+		}
 	}
 	world.detailf("sweep: %s %s: %d %s", made.operation, made.id, reply.Code, how)
 	return &httpx.Reply{Code: reply.Code, Header: reply.Header(), Body: reply.Body.Bytes()}, nil
 }
 
-// checkStray refuses an expire call about a stray that no sweep of its owner wants.
-func (w *world) checkStray(made *exchange) {
+// checkStray refuses an expire call about a stray that the last read has not shown as a namespace's own, and one that
+// nothing in that namespace wants.
+func (w *world) checkStray(process *process, made *exchange) {
 	const late = 3 * time.Second
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
 	w.strays.mu.Lock()
-	owner, denied := w.strays.owners[made.id], w.strays.denied
+	read, denied := w.strays.reads[reader{process, made.id}], w.strays.denied
 	w.strays.mu.Unlock()
-	cluster, namespace, _ := strings.Cut(owner, "/")
+	cluster, namespace, _ := strings.Cut(read.owner, "/")
 	switch {
 	case w.dryRun:
 		w.findf("a dry run expires stray %s", made.id)
 		return
-	case cluster != clusterName || namespace == "":
-		w.findf("stray %s of %q is to be expired", made.id, owner)
+	case time.Since(read.at) > proofAge:
+		w.findf("stray %s is to be expired, and this process has read it last %s ago", made.id, time.Since(read.at))
 		return
+	case cluster != clusterName || namespace == "":
+		w.findf("stray %s is to be expired, and is that of %q", made.id, read.owner)
+		return
+	case w.wantsRegistered(made.id, namespace):
+		return
+	case w.isKept(made.id, namespace):
+		w.findf("stray %s is to be expired, and an object of %s keeps it", made.id, namespace)
 	case !denied.IsZero() && time.Since(denied) > stale:
 		w.findf("stray %s is to be expired, and sweeps have not been allowed for %s", made.id, time.Since(denied))
 	}
@@ -277,7 +314,7 @@ func (w *world) checkStray(made *exchange) {
 	since := time.Since(w.strays.wanted[namespace])
 	w.strays.mu.Unlock()
 	if since > late {
-		w.findf("stray %s of %q is to be expired, and no sweep has wanted that for %s", made.id, owner, since)
+		w.findf("stray %s of %q is to be expired, and no sweep has wanted that for %s", made.id, read.owner, since)
 	}
 }
 
@@ -295,7 +332,9 @@ func (w *world) healSweeps() {
 	for _, of := range w.sweeps() {
 		w.change(of, `{"spec":{"suspend":false,"limits":{"sessions":200}}}`)
 	}
+	w.healOwned()
 	sleep(w.ctx, settled)
+	w.checkOwnedAtRest()
 }
 
 // checkSweepsAtRest refuses that a sweep waits although nothing disturbs it, and that one which expires in each pass
@@ -305,14 +344,16 @@ func (w *world) checkSweepsAtRest() {
 		return
 	}
 	for _, of := range w.sweeps() {
-		ready := readyOf(of)
+		ready, left := readyOf(of), w.leftOpen(of.Namespace)
 		switch {
 		case isDeletingObject(of):
 			w.findf("sweep %s is not gone: %s", nameOf(of), ready)
 		case !strings.HasPrefix(ready, v1alpha1.ReasonPlanned):
 			w.findf("sweep %s is not Ready: %s", nameOf(of), ready)
-		case of.Spec.DesiredState == v1alpha1.DesiredStateExpired && len(w.ownedOpen(of.Namespace)) > 0:
-			w.findf("sweep %s has left %q", nameOf(of), w.ownedOpen(of.Namespace))
+		case of.Spec.DesiredState == v1alpha1.DesiredStateExpired && len(left) > 0:
+			w.findf("sweep %s has left %q", nameOf(of), left)
+		case of.Status.Plan == nil || int(of.Status.Plan.Open) < len(left):
+			w.findf("the plan of sweep %s is %+v, and %q are open", nameOf(of), of.Status.Plan, left)
 		}
 	}
 	w.strays.mu.Lock()
@@ -325,6 +366,12 @@ func (w *world) checkSweepsAtRest() {
 	if pages := w.strays.pages - before; pages > 8*(2+w.strays.count/50) {
 		w.findf("sweeps have made %d calls to list in an hour in which nothing happens", pages)
 	}
+}
+
+func (w *world) leftOpen(namespace string) []string {
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	return w.ownedOpen(namespace)
 }
 
 // readyOf returns the reason and the message of a sweep.
