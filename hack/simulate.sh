@@ -24,7 +24,12 @@ draw() { run -test.run '^TestHistories$' "-keep=testdata/seed-$1.json" "-rapid.s
 worker() {
   local count=0 seed=$1
   while [ "$SECONDS" -lt "$end" ]; do
-    draw "$seed" -rapid.checks=50 >"$folder/$1" 2>&1 || { cat "$folder/$1"; return 1; }
+    draw "$seed" -rapid.checks=50 >"$folder/$1" 2>&1 || {
+      local status=$?
+      cat "$folder/$1"
+      echo "histories from seed $seed ended with status $status, after $count others"
+      return 1
+    }
     count=$((count + 50)) seed=$((seed + 2000))
   done
   echo "$count histories from seed $1 to $((seed - 1)) without a finding"

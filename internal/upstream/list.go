@@ -53,8 +53,8 @@ type Page struct {
 	Restarted bool
 }
 
-// maxDisorder is how much newer a session may be than one before it in a list that shows the newest first: sessions that
-// are created at the same time may come in any order.
+// maxDisorder is how much newer a session may be than one before it in a list that shows the newest first: sessions
+// that are created at the same time may come in any order.
 const maxDisorder = time.Minute
 
 // Listing reads the list of an account, a page at a time. Absence from a list proves nothing: lists lag, and shift
@@ -385,8 +385,8 @@ func follow(text string, request *http.Request) (pointer, bool, error) {
 
 var link = regexp.MustCompile(`<([^>]*)>((?:\s*;\s*[a-zA-Z]+\*?\s*=\s*(?:"[^"]*"|[^",;\s]+))*)`)
 
-// nextLink returns the target of the link with the relation next; empty for none. A header that speaks of a next page and
-// cannot be read does not end the list. https://www.rfc-editor.org/rfc/rfc8288#section-3
+// nextLink returns the target of the link with the relation next; empty for none. A header that speaks of a next page
+// and cannot be read does not end the list. https://www.rfc-editor.org/rfc/rfc8288#section-3
 func nextLink(headers []string) (string, error) {
 	text := strings.Join(headers, ", ")
 	for _, found := range link.FindAllStringSubmatch(text, -1) {

@@ -28,8 +28,8 @@ type program struct {
 
 // TestTheProgramsThatRegister runs the programs of the page as the ServiceAccount of an application, which may create
 // sessions. Each registers a session, which the teardown of the namespace then expires. Only the place of the
-// ServiceAccount's files and the address of the cluster differ from what the page says; the program in Go finds both in a
-// kubeconfig.
+// ServiceAccount's files and the address of the cluster differ from what the page says; the program in Go finds both in
+// a kubeconfig.
 func TestTheProgramsThatRegister(t *testing.T) {
 	t.Parallel()
 	upstreams, url := simulate(t)

@@ -123,7 +123,8 @@ func (w *world) namedIn(namespace string) map[string]bool {
 	return named
 }
 
-// isKept reports whether an object has named a stray for a while and has not wanted it expired. The API server is locked.
+// isKept reports whether an object has named a stray for a while and has not wanted it expired. The API server is
+// locked.
 func (w *world) isKept(id, namespace string) bool {
 	for _, object := range w.server.objects {
 		of, ok := object.(*v1alpha1.PaymentSession)
@@ -159,8 +160,8 @@ func (s *strays) note(by reader, read ownerRead) {
 	s.reads[by] = read
 }
 
-// wantsRegistered reports whether an object of the owner's namespace wants a stray expired, or did a moment ago. The API
-// server is locked.
+// wantsRegistered reports whether an object of the owner's namespace wants a stray expired, or did a moment ago. The
+// API server is locked.
 func (w *world) wantsRegistered(id, namespace string) bool {
 	for _, object := range w.server.objects {
 		of, ok := object.(*v1alpha1.PaymentSession)
