@@ -309,6 +309,36 @@ func TestSweepKeepsWhatIsNeeded(t *testing.T) {
 	w.assertStates(t, "omise", simulator.Expired, own...)
 }
 
+// TestSweepOfAnotherCluster restarts the manager with another name of the cluster, and then without one: what the
+// application has marked with the first name belongs to nobody here, and is left alone.
+func TestSweepOfAnotherCluster(t *testing.T) {
+	w := newWorld(t, inCluster)
+	w.provide(t, "omise", gen.Swept("omise"), w.quickly(t, "omise"))
+	marked := w.open("omise", w.own(), 2)
+	sweep := gen.Sweep(w.namespace, "omise", "omise", expiringNow)
+	sweep.Spec.Suspend = true
+	w.create(t, sweep)
+	await.Reason(t, w, sweep, v1alpha1.ReasonSuspended)
+	w.stop()
+	w.options.ClusterName = "us"
+	w.start(t)
+	w.change(t, sweep, `{"spec":{"suspend":false}}`)
+	said := await.Reason(t, w, sweep, v1alpha1.ReasonPlanned)
+	if plan := said.Status.Plan; plan.Open != 0 || plan.Foreign != 2 {
+		t.Errorf("the plan has %d open and %d foreign sessions, want 0 and 2", plan.Open, plan.Foreign)
+	}
+	w.stop()
+	w.options.ClusterName = ""
+	w.start(t)
+	w.touch(t, sweep)
+	said = await.Reason(t, w, sweep, v1alpha1.ReasonOwnershipIncomplete)
+	ready := apimeta.FindStatusCondition(said.Status.Conditions, v1alpha1.ConditionReady)
+	if !strings.Contains(ready.Message, "--cluster-name") {
+		t.Errorf("the message is %q, want it to name --cluster-name", ready.Message)
+	}
+	w.assertStates(t, "omise", simulator.Open, marked...)
+}
+
 // TestSweepInDryRun expires nothing and says what it would do.
 func TestSweepInDryRun(t *testing.T) {
 	w := newWorld(t, inCluster, dryRun)
