@@ -55,7 +55,8 @@ var ownedActions = map[string]action{
 		owner := choose(s, "owner", clusterName+"/"+namespace, "", "other/"+namespace)
 		w.sayf("somebody with the key marks stray %s as that of %q", id, owner)
 		w.strays.mu.Lock()
-		w.strays.owners[id], w.strays.marked[id] = owner, time.Now()
+		w.strays.mark(id, owner)
+		w.strays.marked[id] = time.Now()
 		w.strays.mu.Unlock()
 		w.sites[0].upstreams.SetOwner(w.strays.class, id, owner)
 	}},

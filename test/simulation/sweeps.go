@@ -41,8 +41,9 @@ type strays struct {
 	class string
 
 	mu sync.Mutex
-	// owners are whose they are, by id, and marked when that was changed last.
+	// owners are whose they are, by id, had whose they have ever been, and marked when that was changed last.
 	owners map[string]string
+	had    map[string]bool
 	marked map[string]time.Time
 	// registered are until when an object of its namespace wanted a stray expired, by id, and retained the strays whose
 	// object is gone and had the policy Retain.
@@ -71,8 +72,9 @@ func (w *world) addSwept() {
 		class = "txn"
 	}
 	w.strays = &strays{
-		class: class, owners: map[string]string{}, marked: map[string]time.Time{}, wanted: map[string]time.Time{},
-		registered: map[string]time.Time{}, retained: map[string]bool{}, reads: map[reader]ownerRead{},
+		class: class, owners: map[string]string{}, had: map[string]bool{}, marked: map[string]time.Time{},
+		wanted: map[string]time.Time{}, registered: map[string]time.Time{}, retained: map[string]bool{},
+		reads: map[reader]ownerRead{},
 	}
 	w.must(w.server.create(gen.Class(class)))
 	w.server.setUID(&v1alpha1.PaymentProviderClass{ObjectMeta: metav1.ObjectMeta{Name: class}}, types.UID("class-"+class))
@@ -111,12 +113,17 @@ func (w *world) openStray(owner string) string {
 	known.mu.Lock()
 	known.count++
 	id := gen.ID(known.class, 100+known.count)
-	known.owners[id] = owner
+	known.mark(id, owner)
 	known.mu.Unlock()
 	w.register(id)
 	w.sayf("an application opens stray %s of %q", id, owner)
 	w.sites[0].upstreams.Add(simulator.Object{Provider: known.class, ID: id, State: simulator.Open, Owner: owner})
 	return id
+}
+
+// mark says whose a stray is. The strays are locked.
+func (s *strays) mark(id, owner string) {
+	s.owners[id], s.had[id+" "+owner] = owner, true
 }
 
 func (w *world) pickStray(s step) string {
@@ -201,7 +208,7 @@ func (w *world) noteSweep(changed change) {
 	}
 }
 
-// checkPlan refuses that a plan names the session of another owner.
+// checkPlan refuses that a plan names a session that was never that of its namespace: it is as old as the last pass.
 func (w *world) checkPlan(of *v1alpha1.PaymentSweep) {
 	if of.Status.Plan == nil {
 		return
@@ -209,8 +216,8 @@ func (w *world) checkPlan(of *v1alpha1.PaymentSweep) {
 	w.strays.mu.Lock()
 	defer w.strays.mu.Unlock()
 	for _, planned := range of.Status.Plan.Sessions {
-		if owner := w.strays.owners[planned.ID]; owner != clusterName+"/"+of.Namespace {
-			w.findf("the plan of sweep %s names stray %s of %q", nameOf(of), planned.ID, owner)
+		if !w.strays.had[planned.ID+" "+clusterName+"/"+of.Namespace] {
+			w.findf("the plan of sweep %s names stray %s of %q", nameOf(of), planned.ID, w.strays.owners[planned.ID])
 		}
 	}
 }
