@@ -30,6 +30,8 @@ type Described struct {
 	Expired, Refused Reply
 	// Shown are the replies to a read.
 	Shown map[State]Reply
+	// List is how sessions are listed; nil for a provider that has no list.
+	List *DescribedList
 }
 
 // Describe adds a provider that is served from examples. Add all of them before Handler.
@@ -123,7 +125,11 @@ func (d *Described) expire(object *Object, now time.Time) Reply {
 }
 
 func (d *Described) show(object *Object, _ *http.Request) Reply {
-	return d.about(d.Shown[object.State], object.ID)
+	reply := d.about(d.Shown[object.State], object.ID)
+	if d.List != nil {
+		reply.Body = d.body(object)
+	}
+	return reply
 }
 
 // about returns a reply about a session, whose id takes the place of the one in the examples.

@@ -16,7 +16,7 @@ const List = "list"
 
 // lister is a dialect that can list the sessions of an account.
 type lister interface {
-	// listRoute returns the pattern of the call.
+	// listRoute returns the pattern of the call; empty for none.
 	listRoute() string
 	// list returns the reply to a call, of all sessions that it may show, the newest first.
 	list(objects []*Object, r *http.Request) Reply

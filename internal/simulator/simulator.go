@@ -286,7 +286,7 @@ func (s *Simulator) Provider(name string, speaks dialect) http.Handler {
 	for operation, pattern := range speaks.routes() {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, name, operation, speaks) })
 	}
-	if lists, ok := speaks.(lister); ok {
+	if lists, ok := speaks.(lister); ok && lists.listRoute() != "" {
 		mux.HandleFunc(lists.listRoute(), func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, name, List, speaks) })
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

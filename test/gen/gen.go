@@ -34,6 +34,12 @@ func ID(provider string, number int) string {
 	return fmt.Sprintf("8755d0ea-14f9-4259-b092-%012d", number)
 }
 
+// Numbered returns another id of the same form as one from the examples of a class.
+func Numbered(id string, number int) string {
+	const digits = 6
+	return fmt.Sprintf("%s%0*d", id[:len(id)-digits], digits, number)
+}
+
 // SessionOption changes a session that Session makes.
 type SessionOption func(*v1alpha1.PaymentSession)
 
@@ -142,11 +148,14 @@ func RateLimit(requests int32, per time.Duration) ProviderOption {
 // Marks is the owner expression of a rule for marks that the simulator puts on the sessions of a provider, as
 // cluster/namespace.
 func Marks(provider string) v1alpha1.Expression {
-	return map[string]v1alpha1.Expression{
-		"circle": "session.reference", "helio": "session.reference",
-		"omise": "session.tags.?cluster.orValue('') + '/' + session.tags.?namespace.orValue('')",
-		"txn":   "session.reference.split('/')[0] + '/' + session.reference.split('/')[1]",
-	}[provider]
+	switch provider {
+	case "circle", "helio":
+		return "session.reference"
+	case "txn":
+		return "session.reference.split('/')[0] + '/' + session.reference.split('/')[1]"
+	default:
+		return "session.tags.?cluster.orValue('') + '/' + session.tags.?namespace.orValue('')"
+	}
 }
 
 // Owned gives a provider the ownership rule for these marks.

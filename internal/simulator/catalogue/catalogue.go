@@ -74,6 +74,14 @@ func describe(of *class.Class, examples *class.Examples) (*simulator.Described, 
 	if made.Refused.Code == 0 {
 		made.Refused = made.Expired
 	}
+	if of.Spec.List != nil {
+		list, described := lists[of.Name]
+		if !described {
+			return nil, fmt.Errorf("the class %s has a list that the simulator does not know", of.Name)
+		}
+		list.Route = "GET " + of.Spec.List.Path
+		made.List = &list
+	}
 	return made, tokenPaths(of, made)
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/payops-dev/payment-session-operator/api/v1alpha1"
 	"github.com/payops-dev/payment-session-operator/internal/httpx"
 	"github.com/payops-dev/payment-session-operator/internal/simulator"
@@ -100,6 +102,59 @@ func TestEveryProviderOfTheCatalogue(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestListsOfTheCatalogue lists more sessions than fit into a page, with their states and owners.
+func TestListsOfTheCatalogue(t *testing.T) {
+	count := 0
+	for _, path := range gen.Catalogue() {
+		upstreams, described, endpoint := connected(t, path)
+		if described.List == nil {
+			continue
+		}
+		count++
+		t.Run(described.Name, func(t *testing.T) {
+			rule, err := upstream.CompileOwnership(v1alpha1.Ownership{Owner: gen.Marks(described.Name)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			endpoint.Ownership = rule
+			want := map[string]upstream.Listed{}
+			for i := range 230 {
+				object := simulator.Object{
+					Provider: described.Name, ID: gen.Numbered(described.SessionID, i), State: simulator.Open, Owner: "eu/shop",
+				}
+				listed := upstream.Listed{ID: object.ID, State: v1alpha1.SessionStateActive, Owner: "eu/shop", ShowsOwner: true}
+				if i%7 == 0 {
+					object.State, object.Owner = simulator.Expired, ""
+					listed.State, listed.Owner = v1alpha1.SessionStateExpired, ""
+				}
+				upstreams.Add(object)
+				want[object.ID] = listed
+			}
+			listing, last := endpoint.List(time.Now().Add(-time.Hour), time.Now()), upstream.Page{}
+			got := map[string]upstream.Listed{}
+			for range 10 {
+				last = listing.Next(t.Context())
+				for _, session := range last.Sessions {
+					session.Status, session.CreatedAt = "", time.Time{}
+					got[session.ID] = session
+				}
+				if last.Last || last.Outcome != v1alpha1.OutcomeAccepted {
+					break
+				}
+			}
+			if !last.Last {
+				t.Errorf("the last page is %s: %s", last.Outcome, last.Message)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+	if count != 5 {
+		t.Errorf("%d classes of the catalogue have a list, want 5", count)
 	}
 }
 
