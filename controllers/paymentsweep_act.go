@@ -38,7 +38,7 @@ func (r *PaymentSweepReconciler) writeStatus(ctx context.Context, scope *sweepSc
 	of, verdict := scope.sweep, scope.action.Verdict
 	before := of.DeepCopy()
 	retained := scope.state.retainedWith(of.Status.Retained)
-	of.Status.Retained = retained[:min(len(retained), maxRetained)]
+	of.Status.Retained = retained[:min(len(retained), sweep.MaxRetained)]
 	if verdict != nil {
 		verdict.Apply(&of.Status)
 		of.Status.ObservedGeneration = of.Generation

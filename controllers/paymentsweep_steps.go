@@ -21,10 +21,6 @@ import (
 	"github.com/payops-dev/payment-session-operator/internal/upstream"
 )
 
-// maxRetained is the number of ids that a status can remember as registered with Retain. A status that is full may have
-// forgotten others.
-const maxRetained = 500
-
 // load reads the sweep from the cache, and its state. For a deletion it reads from the API server what ends it early.
 func (r *PaymentSweepReconciler) load(ctx context.Context, scope *sweepScope) (bool, error) {
 	object := &v1alpha1.PaymentSweep{}
@@ -165,10 +161,10 @@ func (r *PaymentSweepReconciler) unfit(scope *sweepScope) *session.Obstacle {
 		return obstacle(v1alpha1.ReasonSweepNotAllowed,
 			"%s %s does not allow that sweeps expire sessions. Set spec.sweepPolicy: Allow there, or deletionPolicy: Retain and "+
 				"desiredState: active here.", provider.kind, provider.Name)
-	case len(scope.state.retainedWith(of.Status.Retained)) >= maxRetained:
+	case len(scope.state.retainedWith(of.Status.Retained)) >= sweep.MaxRetained:
 		return obstacle(v1alpha1.ReasonTooManySessions,
 			"%d sessions or more of the namespace were registered with deletionPolicy: Retain, and the status has no room for "+
-				"others. Nothing is expired. Set deletionPolicy: Retain here, and expire the others in another way.", maxRetained)
+				"others. Nothing is expired. Set deletionPolicy: Retain here, and expire the others in another way.", sweep.MaxRetained)
 	default:
 		return nil
 	}

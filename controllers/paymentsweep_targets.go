@@ -119,7 +119,7 @@ func (r *PaymentSweepReconciler) decideTarget(scope *sweepScope, id string, of *
 		// namespace's own.
 		in.Ownership = v1alpha1.OwnershipEnforce
 	}
-	wasClosed := of.object.Status.State.Closed()
+	wasClosed, wasFinal := of.object.Status.State.Closed(), of.verdict != nil && of.verdict.IsFinal()
 	action := session.Decide(in)
 	of.memory, of.due = action.Memory, time.Time{}
 	if latest := r.Now().Add(sweep.MaxHold); !scope.sweep.DeletionTimestamp.IsZero() && action.Wait > sweep.MaxHold {
@@ -134,7 +134,7 @@ func (r *PaymentSweepReconciler) decideTarget(scope *sweepScope, id string, of *
 	}
 	if outcome != nil {
 		state.account.Acknowledge(of.object.UID)
-		state.ended = time.Now()
+		state.noteEnd(wasFinal && (action.Verdict == nil || action.Verdict.IsFinal()))
 	}
 	if action.Verdict != nil {
 		before := of.object.Status.DeepCopy()
@@ -154,6 +154,14 @@ func (r *PaymentSweepReconciler) decideTarget(scope *sweepScope, id string, of *
 		state.account.Withdraw(of.object.UID)
 	default:
 		state.account.Submit(r.request(scope, id, of, action))
+	}
+}
+
+// noteEnd records that a call has ended: a pass that was running shows what was before. A read of a session that no
+// call can expire takes nothing away from a pass.
+func (s *sweepState) noteEnd(isUnsupported bool) {
+	if !isUnsupported {
+		s.ended = time.Now()
 	}
 }
 

@@ -12,7 +12,8 @@ type ListOrder string
 
 const (
 	// ListNewestFirst lists the sessions that were created last first. A listing
-	// ends at the first page that goes back far enough.
+	// ends at the second page in a row that goes back far enough, and fails at a
+	// session that is more than a minute newer than one before it.
 	ListNewestFirst ListOrder = "NewestFirst"
 	// ListOldestFirst lists the sessions in the order of their creation. A
 	// listing reads to the last page.

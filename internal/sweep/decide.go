@@ -348,7 +348,7 @@ func (d *decision) trouble(l *Listing) (reason, details string) {
 		return v1alpha1.ReasonListTruncated, ""
 	case l.Unreadable > 0:
 		return v1alpha1.ReasonUnexpectedResponse, quoted("it has sessions that the class cannot read")
-	case count > int(max(d.Sweep.Spec.Limits.Sessions, 1)):
+	case count > int(max(d.Sweep.Spec.Limits.Sessions, 1)), l.Count > len(l.Open):
 		return v1alpha1.ReasonTooManySessions, "The namespace has more open sessions than limits.sessions. Nothing is " +
 			"expired. Raise the limit if those in status.plan are the namespace's, or fix the ownership rule."
 	default:

@@ -184,12 +184,12 @@ func TestPassesAreFair(t *testing.T) {
 		d.join("b", func(s *Scope) { s.Pages = 2 })
 		d.join("c", func(s *Scope) { s.Exclusive, s.Sessions = true, 3 })
 		d.Request("a", time.Now(), false)
-		elapse(2500 * time.Millisecond)
-		expectShown(t, d, "a", "s0 s2 of 2, 1 foreign, 2 pages")
+		elapse(3500 * time.Millisecond)
+		expectShown(t, d, "a", "s0 s2 of 2, 1 foreign, 3 pages")
 		expectShown(t, d, "b", "s1 s3 of 2, 2 foreign, 2 pages, truncated")
 		expectShown(t, d, "c", "nothing")
 		elapse(time.Minute)
-		expectShown(t, d, "c", "s0 s1 s2 s3 of 10, 0 foreign, 5 pages")
+		expectShown(t, d, "c", "s0 s1 s2 s3 s4 s5 s6 s7 s8 s9 of 10, 0 foreign, 5 pages")
 	})
 }
 
@@ -329,7 +329,7 @@ func TestDeletionTakesThePlace(t *testing.T) {
 		d.join("small", func(s *Scope) { s.Lookback = 4 * time.Hour })
 		d.Request("small", time.Now(), true)
 		elapse(5 * time.Second)
-		expectShown(t, d, "small", " of 0, 4 foreign, 3 pages")
+		expectShown(t, d, "small", " of 0, 4 foreign, 4 pages")
 		elapse(20 * time.Minute)
 		if l := d.Listing("big"); l == nil || l.Count != 1000 {
 			t.Errorf("the neighbour was shown %q", d.show("big"))

@@ -44,7 +44,8 @@ type Listing struct {
 	Complete, Truncated bool
 	// Failure is the result of the call that has ended the pass; nil where it ended well.
 	Failure *call.Result
-	// Open holds the open sessions of the scope, at most one more than the limit. Count counts all of them.
+	// Open holds the open sessions of the scope: one more than the limit and the retained ones at most. Count counts all
+	// of them.
 	Open  []upstream.Listed
 	Count int
 	// Excluded holds the ids of open sessions that the namespace owns and that Where excludes.
@@ -61,7 +62,13 @@ type part struct {
 	listing *Listing
 	// counted are the pages that count for the limit: not those that only others have asked for.
 	counted int
+	// wentBack is true where the page before has shown a session that is too old.
+	wentBack bool
 }
+
+// MaxRetained is the number of ids that a status can remember as registered with Retain. A status that is full may have
+// forgotten others. They do not count for the limit.
+const MaxRetained = 500
 
 // maxExcluded bounds the memory for what a condition excludes.
 const maxExcluded = 10000
@@ -97,15 +104,9 @@ func (p *part) read(page upstream.Page, newestFirst bool) bool {
 		p.restart()
 		return p.truncated()
 	}
-	l, reachesBack, reachesIn := p.listing, false, len(page.Sessions) == 0
+	l := p.listing
 	l.Items += page.Items
-	for _, session := range page.Sessions {
-		isOld := p.isOld(session)
-		reachesBack, reachesIn = reachesBack || isOld, reachesIn || !isOld
-		if !isOld && !session.State.Closed() {
-			p.add(session)
-		}
-	}
+	goesBack, reachesIn := p.readSessions(page)
 	for _, session := range page.Unreadable {
 		if !p.isOld(session) && (p.owns(session) || !session.ShowsOwner) {
 			l.Unreadable++
@@ -114,11 +115,31 @@ func (p *part) read(page upstream.Page, newestFirst bool) bool {
 	if reachesIn {
 		p.counted++
 	}
-	if page.Last || reachesBack && newestFirst {
+	// As for the list itself, one page alone does not show that the list is in order.
+	if page.Last || goesBack && p.wentBack && newestFirst {
 		l.Complete = true
 		return true
 	}
+	p.wentBack = goesBack
 	return p.truncated()
+}
+
+// readSessions adds the sessions of a page. It reports whether any is so old that none of the scope comes after it, and
+// whether the page has any of the scope's time.
+func (p *part) readSessions(page upstream.Page) (goesBack, reachesIn bool) {
+	end := p.listing.Since.Add(-upstream.MaxDisorder)
+	reachesIn = len(page.Sessions) == 0
+	for _, session := range page.Sessions {
+		if p.isOld(session) {
+			goesBack = goesBack || session.CreatedAt.Before(end)
+			continue
+		}
+		reachesIn = true
+		if !session.State.Closed() {
+			p.add(session)
+		}
+	}
+	return goesBack, reachesIn
 }
 
 // add adds an open session.
@@ -133,7 +154,7 @@ func (p *part) add(session upstream.Listed) {
 		}
 	default:
 		l.Count++
-		if len(l.Open) <= p.scope.Sessions {
+		if len(l.Open) <= p.scope.Sessions+MaxRetained {
 			l.Open = append(l.Open, session)
 		}
 	}

@@ -53,9 +53,12 @@ type Page struct {
 	Restarted bool
 }
 
-// maxDisorder is how much newer a session may be than one before it in a list that shows the newest first: sessions
+// MaxDisorder is how much newer a session may be than one before it in a list that shows the newest first: sessions
 // that are created at the same time may come in any order.
-const maxDisorder = time.Minute
+const MaxDisorder = time.Minute
+
+// firstYear is before every session: an earlier time is a missing one, such as 0 seconds since 1970.
+const firstYear = 2000
 
 // Listing reads the list of an account, a page at a time. Absence from a list proves nothing: lists lag, and shift
 // while they are read. It is not safe for concurrent use.
@@ -71,9 +74,9 @@ type Listing struct {
 	query  url.Values
 	seen   map[string]bool
 	// oldest is when the oldest session so far was created, and disordered is true after one that is newer than another
-	// before it.
-	oldest     time.Time
-	disordered bool
+	// before it. wentBack is true where the page before has shown a session that is too old.
+	oldest               time.Time
+	disordered, wentBack bool
 }
 
 // List returns a listing of the sessions that were created between two times. The class must have a list.
@@ -95,7 +98,7 @@ func (d *Definition) PreviewList(ctx context.Context, base *url.URL, since, unti
 
 func (l *Listing) restart() {
 	l.read, l.pages, l.cursor, l.query, l.seen = 0, 0, "", nil, map[string]bool{}
-	l.oldest, l.disordered = time.Time{}, false
+	l.oldest, l.disordered, l.wentBack = time.Time{}, false, false
 }
 
 // Next reads the next page. After a failure it may be called again, for the same page. A page that is too large makes
@@ -211,13 +214,20 @@ func (l *Listing) readPage(request *http.Request, credentials Credentials, recei
 		return failedPage("the page has no items that the class can read")
 	}
 	i.seen.values["items"] = items
-	isNew, isOld := l.readItems(&page, items, asked)
-	return l.turn(page, i.seen, request, received, isNew, isOld)
+	fresh, goesBack := l.readItems(&page, items, asked)
+	page = l.turn(page, i.seen, request, received, len(fresh) > 0, goesBack)
+	if page.Outcome != v1alpha1.OutcomeAccepted {
+		// The page may be read once more. Nobody has got its sessions yet.
+		for _, id := range fresh {
+			delete(l.seen, id)
+		}
+	}
+	return page
 }
 
-// readItems adds the sessions of a page. It reports whether the page has any that no page before has shown, and
-// whether any is too old to be listed.
-func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (isNew, isOld bool) {
+// readItems adds the sessions of a page. It returns the ids that no page before has shown, and whether any session is
+// so old that none that is asked for comes after it.
+func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (fresh []string, goesBack bool) {
 	d := l.endpoint.Definition
 	for each := items.Iterator(); each.HasNext() == types.True; {
 		page.Items++
@@ -226,12 +236,15 @@ func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (is
 		if id != "" && l.seen[id] {
 			continue
 		}
-		isNew = true
+		fresh = append(fresh, id)
 		l.seen[id] = true
 		createdAt := item.time(d.list.createdAt)
+		if createdAt != nil && createdAt.Year() < firstYear {
+			createdAt = nil
+		}
 		l.order(createdAt)
 		if createdAt != nil && createdAt.Before(l.since) {
-			isOld = true
+			goesBack = goesBack || createdAt.Before(l.since.Add(-MaxDisorder))
 			continue
 		}
 		if item.denies(d.list.selected) {
@@ -247,7 +260,7 @@ func (l *Listing) readItems(page *Page, items traits.Lister, asked question) (is
 			page.Sessions = append(page.Sessions, session)
 		}
 	}
-	return isNew, isOld
+	return fresh, goesBack
 }
 
 // order notes when a session was created. A list that shows new sessions after old ones does not end with an old one.
@@ -256,7 +269,7 @@ func (l *Listing) order(createdAt *time.Time) {
 	case createdAt == nil:
 	case l.oldest.IsZero() || createdAt.Before(l.oldest):
 		l.oldest = *createdAt
-	case createdAt.Sub(l.oldest) > maxDisorder:
+	case createdAt.Sub(l.oldest) > MaxDisorder && !createdAt.Before(l.since):
 		l.disordered = true
 	}
 }
@@ -284,26 +297,30 @@ func (d *Definition) readItem(item activation, id string, asked question) Listed
 }
 
 // turn moves on to the next page, or ends the list. A page that shows nothing new although it does not end the list is
-// a failure: a provider that ignores the parameter would be read for ever.
+// a failure: a provider that ignores the parameter would be read for ever. Where the newest come first, two pages in a
+// row must go back far enough: the first one alone does not show that the list is in order.
 func (l *Listing) turn(
-	page Page, seen activation, request *http.Request, received *httpx.Reply, isNew, isOld bool,
+	page Page, seen activation, request *http.Request, received *httpx.Reply, isNew, goesBack bool,
 ) Page {
 	spec := l.endpoint.Definition.list
 	next, more, err := l.nextPage(seen, request, received)
 	if err != nil {
 		return failedPage("%s", err)
 	}
-	more = more && !seen.denies(spec.more)
+	saysMore := seen.holds(spec.more)
 	isNewestFirst := spec.Order == v1alpha1.ListNewestFirst
-	leadsOn := named(spec.Pagination) || seen.holds(spec.more)
 	switch {
 	case isNewestFirst && l.disordered:
 		return failedPage("the list shows new sessions after old ones, and should show the newest first")
-	case !more, isOld && isNewestFirst, page.Items == 0 && !leadsOn:
+	case !more && saysMore:
+		return failedPage("a page of the list says that another one follows, and not where it is")
+	case !more, seen.denies(spec.more), isNewestFirst && goesBack && l.wentBack,
+		page.Items == 0 && !saysMore && !named(spec.Pagination):
 		page.Last = true
 	case !isNew && (page.Items > 0 || !named(spec.Pagination)):
 		return failedPage("a page of the list shows nothing new, and does not say that it is the last one")
 	}
+	l.wentBack = goesBack
 	l.read += page.Items
 	l.pages++
 	l.cursor, l.query = next.cursor, next.query
@@ -398,7 +415,7 @@ func nextLink(headers []string) (string, error) {
 			}
 		}
 	}
-	if strings.Contains(strings.ToLower(text), "next") {
+	if strings.Contains(strings.ToLower(link.ReplaceAllString(text, "")), "next") {
 		return "", errors.New("the Link header of a page of the list cannot be read")
 	}
 	return "", nil

@@ -115,6 +115,26 @@ func TestListOfEveryProvider(t *testing.T) {
 	}
 }
 
+// TestListKeepsLinksOfNoType has a Txn link that does not say what it is.
+func TestListKeepsLinksOfNoType(t *testing.T) {
+	door := &pages{answer: func(query url.Values) *httpx.Reply {
+		data := ""
+		if query.Get("page") == "1" {
+			data = `{"id":"` + gen.ID("txn", 1) + `","attributes":{"status":"created","paymentType":null,` +
+				`"createdAt":"2026-11-21T09:00:00Z"}}`
+		}
+		return &httpx.Reply{Code: http.StatusOK, Header: http.Header{}, Body: []byte(`{"data":[` + data + `]}`)}
+	}}
+	endpoint := &Endpoint{
+		Definition: compiled(t, "txn"), BaseURL: &url.URL{Scheme: "https", Host: "provider.example"}, Door: door,
+		Credentials: Credentials{"apiKey": "txn_cmp_1"},
+	}
+	began := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	if found, last := readAll(endpoint.List(began, began.Add(24*time.Hour)), 5); len(found) != 1 || !last.Last {
+		t.Errorf("found %v, the last page is %+v", found, last)
+	}
+}
+
 // TestListLeavesOut has items that are no sessions of the class.
 func TestListLeavesOut(t *testing.T) {
 	upstreams := simulator.New()
@@ -141,6 +161,35 @@ func (p *pages) Do(_ context.Context, request *http.Request) (*httpx.Reply, erro
 		reply.Header = http.Header{}
 	}
 	return reply, nil
+}
+
+// TestPageThatIsReadAgain reads a page again that could not be read to its end: its sessions are not lost.
+func TestPageThatIsReadAgain(t *testing.T) {
+	count := 0
+	door := &pages{answer: func(url.Values) *httpx.Reply {
+		if count++; count == 1 {
+			return body("", 1)
+		}
+		return body(`,"next":null`, 1)
+	}}
+	class := gen.Class("omise")
+	class.Spec.List.Pagination = v1alpha1.Pagination{URL: &v1alpha1.URLPagination{Next: "body.next"}}
+	class.Spec.List.Order = v1alpha1.ListUnordered
+	definition, err := Compile(&class.Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := &Endpoint{
+		Definition: definition, BaseURL: &url.URL{Scheme: "https", Host: "provider.example"}, Door: door,
+		Credentials: Credentials{"secretKey": "skey_test_1"},
+	}
+	listing := endpoint.List(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC))
+	if page := listing.Next(t.Context()); page.Outcome != v1alpha1.OutcomeUnexpectedResponse {
+		t.Errorf("a page without a word about the next one is %s", page.Outcome)
+	}
+	if page := listing.Next(t.Context()); !page.Last || len(page.Sessions) != 1 {
+		t.Errorf("read again, the page has %d sessions (last: %v), want 1", len(page.Sessions), page.Last)
+	}
 }
 
 // TestListAsksForWholeSeconds lists between times that no whole seconds are. The range may only become wider.
@@ -181,6 +230,7 @@ func TestPagination(t *testing.T) {
 	cursor := v1alpha1.Pagination{Cursor: &v1alpha1.CursorPagination{Parameter: "after", Next: "body.?next.orValue('')"}}
 	next := v1alpha1.Pagination{URL: &v1alpha1.URLPagination{Next: "body.?next.orValue('')"}}
 	header := v1alpha1.Pagination{Link: &v1alpha1.LinkPagination{}}
+	hasMore := func(list *v1alpha1.ListTemplate) { list.More = "body.has_more" }
 	linked := func(target string, reply *httpx.Reply) *httpx.Reply {
 		reply.Header = http.Header{"Link": {`<` + target + `>; rel="next", </charges>; rel="first"`}}
 		return reply
@@ -279,8 +329,34 @@ func TestPagination(t *testing.T) {
 		}, []int{1, 2, 3}, ""},
 		{"newest first: the list ends where it goes back far enough", offset,
 			func(list *v1alpha1.ListTemplate) { list.Order = v1alpha1.ListNewestFirst }, map[string]*httpx.Reply{
-				"limit=100&offset=0": body("", 1, 2), "limit=100&offset=2": body("", 3, 59),
+				"limit=100&offset=0": body("", 1, 2), "limit=100&offset=2": body("", 3, 57), "limit=100&offset=4": body("", 58),
 			}, []int{1, 2, 3}, ""},
+		{"newest first: one page that goes back far enough does not show that the list is in order", offset,
+			func(list *v1alpha1.ListTemplate) { list.Order = v1alpha1.ListNewestFirst }, map[string]*httpx.Reply{
+				"limit=100&offset=0": body("", 57), "limit=100&offset=1": body("", 1),
+			}, nil, "the newest first"},
+		{"newest first: what is older than asked for may be in any order", offset,
+			func(list *v1alpha1.ListTemplate) { list.Order = v1alpha1.ListNewestFirst }, map[string]*httpx.Reply{
+				"limit=100&offset=0": body("", 1, 59, 57), "limit=100&offset=3": body("", 58),
+			}, []int{1}, ""},
+		{"no time of creation: a session is not too old", offset,
+			func(list *v1alpha1.ListTemplate) {
+				list.Order, list.Item.CreatedAt = v1alpha1.ListNewestFirst, "timestamp(0)"
+			}, map[string]*httpx.Reply{
+				"limit=100&offset=0": body("", 1), "limit=100&offset=1": body(""),
+			}, []int{1}, ""},
+		{"more says that another page follows, and the cursor does not", v1alpha1.Pagination{
+			Cursor: &v1alpha1.CursorPagination{Parameter: "after", Next: "body.next"},
+		}, hasMore, map[string]*httpx.Reply{"limit=100": body(`,"has_more":true,"next":""`, 1)}, nil, "not where it is"},
+		{"more says that another page follows, and the Link header does not", header, hasMore,
+			map[string]*httpx.Reply{"limit=100": body(`,"has_more":true`, 1)}, nil, "not where it is"},
+		{"more says that another page follows, and the class has one", v1alpha1.Pagination{None: &v1alpha1.NoPagination{}},
+			hasMore, map[string]*httpx.Reply{"limit=100": body(`,"has_more":true`, 1)}, nil, "not where it is"},
+		{"links about something else", header, nil, map[string]*httpx.Reply{"limit=100": {
+			Code: http.StatusOK, Body: body("", 1).Body, Header: http.Header{"Link": {
+				`<https://cdn.example/_next/a.css>; rel=preload; as=style`, `</charges?after=next_9>; rel="prev"`,
+			}},
+		}}, []int{1}, ""},
 	} {
 		t.Run(tc.reason, func(t *testing.T) {
 			class := gen.Class("omise")
