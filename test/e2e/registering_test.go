@@ -20,8 +20,9 @@ import (
 // program is a program of the page about registration.
 type program struct {
 	language, file string
-	// command runs the file.
+	// command runs the file, and needs is the program without which it cannot.
 	command []string
+	needs   string
 	// repeatable is true for a program that takes "already exists" for a success.
 	repeatable bool
 }
@@ -39,12 +40,12 @@ func TestTheProgramsThatRegister(t *testing.T) {
 		"--clusterrole=payment-session-operator-registrar", "--serviceaccount="+namespace+":default")
 	run := inPod(t, namespace)
 	for i, program := range []program{
-		{language: "go", file: "main.go", command: []string{"go", "run"}, repeatable: true},
-		{language: "bash", file: "register.sh", command: []string{"bash", "-euo", "pipefail"}},
-		{language: "js", file: "register.mjs", command: []string{"node"}, repeatable: true},
-		{language: "python", file: "register.py", command: []string{"python3"}, repeatable: true},
+		{language: "go", file: "main.go", command: []string{"go", "run"}, needs: "go", repeatable: true},
+		{language: "bash", file: "register.sh", command: []string{"bash", "-euo", "pipefail"}, needs: "curl"},
+		{language: "js", file: "register.mjs", command: []string{"node"}, needs: "node", repeatable: true},
+		{language: "python", file: "register.py", command: []string{"python3"}, needs: "python3", repeatable: true},
 	} {
-		if _, err := exec.LookPath(program.command[0]); err != nil {
+		if _, err := exec.LookPath(program.needs); err != nil {
 			t.Logf("this machine cannot run the program in %s: %v", program.language, err)
 			continue
 		}
